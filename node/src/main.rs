@@ -1,0 +1,2 @@
+//! The Bitsect node binary.
+fn main() {}

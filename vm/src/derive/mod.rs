@@ -1,0 +1,1 @@
+//! Derivation: from Bitcoin blocks to L2 blocks.
