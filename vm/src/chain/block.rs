@@ -47,6 +47,7 @@ pub struct BlockAttributes {
 
 /// What `BitcoinBlocks` records of an L1 origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct L1Info {
     /// The Bitcoin block's height.
     pub height: u32,
