@@ -1,1 +1,4 @@
 //! The Bitsect node.
+
+pub mod events;
+pub mod pool;
