@@ -68,7 +68,7 @@ pub(super) fn slot_place(slot: U256) -> (Zone, U256, u8) {
     if slot < U256::from(HEADER_SLOTS) {
         (Zone::Header, U256::ZERO, HEADER_STORAGE.saturating_add(low))
     } else {
-        (Zone::Storage, slot >> 8, low)
+        (Zone::Storage, slot.wrapping_shr(8), low)
     }
 }
 

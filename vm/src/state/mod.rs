@@ -3,9 +3,12 @@
 mod changes;
 mod hash;
 mod key;
+mod memory;
 mod node;
 mod path;
+mod pending;
 mod reader;
+mod row;
 mod update;
 
 pub use changes::{AccountChange, StateChanges};
@@ -14,7 +17,12 @@ pub use key::{
     BASIC_DATA, CHUNK_LEN, CODE_HASH, HEADER_CHUNKS, HEADER_CODE, HEADER_SLOTS, HEADER_STORAGE, TreeKey,
     chunk_count, chunk_key, chunks, header_key, pack_basic_data, slot_key, unpack_account,
 };
+pub use memory::{MemoryState, MissingCode};
 pub use node::{NodeReader, TreeUpdate, UpdateError};
 pub use path::{MAX_DEPTH, MAX_PATH_LEN, NodePath, Position, SUBTREE_LEVELS, Stem};
 pub use reader::{Account, StateReader};
+pub use row::{ROW_LEVELS, RowError, RowKey, RowNodes, RowReader, RowUpdate, update_rows};
 pub use update::update;
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 //! The shape of the new version is found first, top down, by reading only the nodes on the way to changed
 //! values. It depends on which subtrees are empty, never on a hash, so all hashing is left to the end.
 
-mod pending;
 mod write;
 
 use alloc::vec::Vec;
@@ -11,8 +10,8 @@ use alloy_primitives::B256;
 
 use super::hash::{EMPTY, STEM_TAG, halves};
 use super::path::{MAX_DEPTH, SUBTREE_LEVELS, bit};
+use super::pending::{Child, Pending};
 use super::{Node, NodePath, NodeReader, Position, StateChanges, Stem, TreeUpdate, UpdateError};
-use pending::{Child, Pending};
 use write::{Write, writes};
 
 /// Computes the tree after a block's net changes from the tree with this root.

@@ -3,18 +3,18 @@
 use alloc::vec::Vec;
 use alloy_primitives::B256;
 
-use super::super::hash::{EMPTY, join};
-use super::super::{Node, NodePath, hash_nodes};
+use super::hash::{EMPTY, join};
+use super::{Node, NodePath, hash_nodes};
 
 /// Half of a node: a hash or value that is known, or the hash of a new node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Child {
+pub(in crate::state) enum Child {
     Hash(B256),
     New(usize),
 }
 
 impl Child {
-    pub(super) const EMPTY: Self = Self::Hash(EMPTY);
+    pub(in crate::state) const EMPTY: Self = Self::Hash(EMPTY);
 }
 
 struct NewNode {
@@ -27,7 +27,7 @@ struct NewNode {
 
 /// The difference between two versions of the tree, while it grows.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(in crate::state) struct Pending {
     nodes: Vec<NewNode>,
     /// Nodes by height: those of one height do not need each other's hashes.
     heights: Vec<Vec<usize>>,
@@ -36,7 +36,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Adds a node.
-    pub(super) fn push(&mut self, path: NodePath, left: Child, right: Child) -> Child {
+    pub(in crate::state) fn push(&mut self, path: NodePath, left: Child, right: Child) -> Child {
         let id = self.nodes.len();
         let mut height = 0usize;
         let mut half = |child: Child, is_right: bool| match child {
@@ -66,12 +66,12 @@ impl Pending {
     }
 
     /// Records that the node at `path` is gone.
-    pub(super) fn remove(&mut self, path: NodePath) {
+    pub(in crate::state) fn remove(&mut self, path: NodePath) {
         self.removed.push(path);
     }
 
     /// Hashes from the lowest nodes up. Gives the hash of `top` and the changed nodes.
-    pub(super) fn finish(mut self, top: Child) -> (B256, Vec<(NodePath, Option<Node>)>) {
+    pub(in crate::state) fn finish(mut self, top: Child) -> (B256, Vec<(NodePath, Option<Node>)>) {
         let mut root = match top {
             Child::Hash(hash) => hash,
             Child::New(_) => EMPTY,
