@@ -1,1 +1,3 @@
 //! Derivation: from Bitcoin blocks to L2 blocks.
+
+pub mod payload;

@@ -1,0 +1,529 @@
+//! From bytes to a batch.
+
+use alloc::vec::Vec;
+
+use alloy_consensus::{Signed, TxEip1559, TxEip2930, TxEip7702, TxLegacy};
+use alloy_eips::eip2930::{AccessList, AccessListItem};
+use alloy_eips::eip7702::{Authorization, SignedAuthorization};
+use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+
+use super::address::{ADDRESS_BYTES, Addresses};
+use super::charge::{
+    ACCESS_CHARGE, AUTHORISATION_CHARGE, BASE_CHARGE, BLOCK_CHARGE, KEY_CHARGE, TRANSACTION_CHARGE,
+    data_charge,
+};
+use super::columns::Readers;
+use super::header::{Codec, HEADER_BYTES, PayloadHeader};
+use super::kind::{Kind, Shape, TypeCode, group};
+use super::lane::{LANES_MAX, Lanes};
+use super::recency::{LITERAL, Recency};
+use super::wire::{Allowance, Reader};
+use super::{Batch, BatchBlock, Column, PayloadError, codec, word};
+use crate::chain::Transaction;
+
+/// Bytes of a signature: `r`, then `s` with the parity as its top bit (EIP-2098).
+const SIGNATURE_BYTES: usize = 64;
+
+/// Decodes a payload.
+///
+/// Takes memory for the payload's signatures and, beyond that, a small multiple of `max_body` bytes,
+/// whatever the bytes are.
+///
+/// # Errors
+/// The bytes are not a batch, or its body or its charges (see
+/// [`transaction_charge`](super::transaction_charge)) exceed `max_body`.
+pub fn decode(payload: &[u8], max_body: u32) -> Result<Batch, PayloadError> {
+    let header = PayloadHeader::decode(payload)?;
+    let limit = u64::from(max_body);
+    let body_bytes = u64::from(header.body_bytes);
+    if body_bytes > limit {
+        return Err(PayloadError::TooLarge {
+            limit,
+            got: body_bytes,
+        });
+    }
+    let mut rest = Reader::new(Column::Meta, payload);
+    rest.take(HEADER_BYTES)?;
+    let stored = rest.take(usize::try_from(header.stored_bytes).map_err(|_| rest.invalid())?)?;
+    let tail = rest.take(rest.remaining())?;
+    let mut allowance = Allowance::new(limit);
+    allowance.take(1, BASE_CHARGE)?;
+    allowance.take(u64::from(header.block_count), BLOCK_CHARGE)?;
+    match header.codec {
+        Codec::Stored if header.stored_bytes != header.body_bytes => Err(PayloadError::Compression),
+        Codec::Stored => decode_body(&header, stored, tail, allowance),
+        Codec::Zstd => decode_body(
+            &header,
+            &codec::decompress(stored, header.body_bytes)?,
+            tail,
+            allowance,
+        ),
+    }
+}
+
+/// What the body says first.
+struct Meta {
+    chain_id: u64,
+    transactions: usize,
+    table: usize,
+    lanes: usize,
+}
+
+fn read_meta(meta: &mut Reader<'_>, tail: &[u8]) -> Result<Meta, PayloadError> {
+    let (addresses, signatures) = (tail.len() / ADDRESS_BYTES, tail.len() / SIGNATURE_BYTES);
+    Ok(Meta {
+        chain_id: meta.varint()?,
+        transactions: meta.count(signatures)?,
+        table: meta.count(addresses)?,
+        lanes: meta.count(LANES_MAX)?,
+    })
+}
+
+fn decode_body(
+    header: &PayloadHeader,
+    body: &[u8],
+    tail: &[u8],
+    mut allowance: Allowance,
+) -> Result<Batch, PayloadError> {
+    let mut columns = Readers::split(body)?;
+    let meta = read_meta(&mut columns.meta, tail)?;
+    let signature_bytes = meta.transactions.saturating_mul(SIGNATURE_BYTES);
+    let (addresses, signatures) = tail
+        .split_at_checked(tail.len().saturating_sub(signature_bytes))
+        .ok_or(PayloadError::Truncated {
+            column: Column::Signatures,
+        })?;
+    let mut addresses = Addresses::read(Reader::new(Column::Addresses, addresses), meta.table)?;
+    let blocks = read_blocks(header, &mut columns, &meta)?;
+
+    let (kinds, kind_of) = read_kinds(&mut columns, &meta)?;
+    let groups = group(&kind_of, kinds.len());
+    let mut all: Vec<Fields> = Vec::new();
+    all.resize_with(meta.transactions, Fields::default);
+    for (kind, group) in kinds.iter().zip(&groups) {
+        let count = u64::try_from(group.len()).unwrap_or(u64::MAX);
+        allowance.take(count, TRANSACTION_CHARGE.saturating_add(data_charge(&kind.shape)))?;
+    }
+    read_chain_ordered(&mut columns, &meta, &kinds, &kind_of, &mut all)?;
+    read_gas_limits(&mut columns, &groups, &mut all)?;
+    for (kind, group) in kinds.iter().zip(&groups) {
+        let mut members = Members { all: &mut all, group };
+        members.read_receivers(kind, &mut columns, &mut addresses)?;
+        members.read_values(&mut columns)?;
+        members.read_data(kind, &mut columns, &mut addresses)?;
+        members.read_lists(kind, &mut columns, &mut addresses, &mut allowance)?;
+    }
+    columns.end()?;
+    addresses.end()?;
+
+    let (signatures, _) = signatures.as_chunks::<SIGNATURE_BYTES>();
+    let transactions = all
+        .into_iter()
+        .zip(kind_of)
+        .zip(signatures)
+        .map(|((fields, kind), signature)| {
+            let kind = kinds.get(kind).ok_or(PayloadError::Invalid {
+                column: Column::KindIndex,
+            })?;
+            Ok(fields.build(kind, meta.chain_id, Signature::from_erc2098(signature)))
+        });
+    fill(header, blocks, transactions)
+}
+
+/// Distributes the transactions to their blocks.
+fn fill(
+    header: &PayloadHeader,
+    blocks: Vec<(BatchBlock, usize)>,
+    mut transactions: impl Iterator<Item = Result<Transaction, PayloadError>>,
+) -> Result<Batch, PayloadError> {
+    let filled = blocks.into_iter().map(|(mut block, count)| {
+        block.transactions = transactions.by_ref().take(count).collect::<Result<_, _>>()?;
+        Ok(block)
+    });
+    Ok(Batch {
+        first_block: header.first_block,
+        parent_hash: header.parent_hash,
+        first_origin: header.first_origin,
+        last_origin_hash: header.last_origin_hash,
+        blocks: filled.collect::<Result<_, PayloadError>>()?,
+    })
+}
+
+fn read_blocks(
+    header: &PayloadHeader,
+    columns: &mut Readers<'_>,
+    meta: &Meta,
+) -> Result<Vec<(BatchBlock, usize)>, PayloadError> {
+    let mut blocks = Vec::new();
+    let mut timestamp = 0u64;
+    let mut total = 0u64;
+    for _ in 0..header.block_count {
+        let step = columns.block_time.varint()?;
+        timestamp = timestamp
+            .checked_add(step)
+            .ok_or_else(|| columns.block_time.invalid())?;
+        let content = columns.block_content.varint()?;
+        let count = content >> 1;
+        total = total.saturating_add(count);
+        let block = BatchBlock {
+            timestamp,
+            advances_origin: content & 1 == 1,
+            transactions: Vec::new(),
+        };
+        blocks.push((block, usize::try_from(count).unwrap_or(usize::MAX)));
+    }
+    let expected = u64::try_from(meta.transactions).unwrap_or(u64::MAX);
+    if total != expected {
+        return Err(PayloadError::TransactionCount { expected, got: total });
+    }
+    Ok(blocks)
+}
+
+/// Reads the kinds that occur, and which one each transaction has.
+fn read_kinds(columns: &mut Readers<'_>, meta: &Meta) -> Result<(Vec<Kind>, Vec<usize>), PayloadError> {
+    let count = columns.kinds.count(meta.transactions)?;
+    let mut kinds = Vec::new();
+    for _ in 0..count {
+        kinds.push(Kind::read(&mut columns.kinds)?);
+    }
+    let mut kind_of = Vec::new();
+    for _ in 0..meta.transactions {
+        // A count up to the last kind is an index.
+        kind_of.push(columns.kind_index.count(count.saturating_sub(1))?);
+    }
+    // The first transaction of an empty table would have passed as kind 0.
+    if count == 0 && meta.transactions > 0 {
+        return Err(columns.kinds.invalid());
+    }
+    Ok((kinds, kind_of))
+}
+
+/// Reads nonces and fees, which follow from each other in the order of the chain.
+fn read_chain_ordered(
+    columns: &mut Readers<'_>,
+    meta: &Meta,
+    kinds: &[Kind],
+    kind_of: &[usize],
+    all: &mut [Fields],
+) -> Result<(), PayloadError> {
+    let mut lanes = Lanes::default();
+    let (mut tips, mut caps) = (Recency::default(), Recency::default());
+    for (fields, kind) in all.iter_mut().zip(kind_of) {
+        let high = if meta.lanes > 255 {
+            columns.lane_high.byte()?
+        } else {
+            0
+        };
+        fields.nonce = match u16::from_le_bytes([columns.lane_low.byte()?, high]) {
+            0 => {
+                let nonce = columns.nonce.varint()?;
+                lanes.open(nonce);
+                nonce
+            }
+            reference => lanes
+                .follow(reference)
+                .ok_or_else(|| columns.lane_low.invalid())?,
+        };
+        if kinds.get(*kind).is_some_and(|kind| kind.type_code.has_tip()) {
+            fields.tip = read_recent(&mut columns.tip, &mut columns.fee_literal, &mut tips, read_fee)?;
+        }
+        let above = read_recent(
+            &mut columns.fee_cap,
+            &mut columns.fee_literal,
+            &mut caps,
+            read_fee,
+        )?;
+        fields.fee_cap = fields.tip.wrapping_add(above);
+    }
+    Ok(())
+}
+
+fn read_fee(column: &mut Reader<'_>) -> Result<u128, PayloadError> {
+    let fee = U256::from_be_bytes(word::read_inline(column)?.0);
+    u128::try_from(fee).map_err(|_| column.invalid())
+}
+
+fn read_gas_limits(
+    columns: &mut Readers<'_>,
+    groups: &[Vec<usize>],
+    all: &mut [Fields],
+) -> Result<(), PayloadError> {
+    let mut recent = Recency::default();
+    for place in groups.iter().flatten() {
+        if let Some(fields) = all.get_mut(*place) {
+            fields.gas_limit = read_recent(
+                &mut columns.gas,
+                &mut columns.gas_literal,
+                &mut recent,
+                |column| column.varint(),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn read_recent<T: Copy + PartialEq>(
+    ranks: &mut Reader<'_>,
+    literals: &mut Reader<'_>,
+    recent: &mut Recency<T>,
+    read: impl Fn(&mut Reader<'_>) -> Result<T, PayloadError>,
+) -> Result<T, PayloadError> {
+    match ranks.byte()? {
+        LITERAL => {
+            let value = read(literals)?;
+            recent.push(value);
+            Ok(value)
+        }
+        rank => recent.value(rank).ok_or_else(|| ranks.invalid()),
+    }
+}
+
+/// The transactions of one kind.
+struct Members<'a> {
+    all: &'a mut [Fields],
+    group: &'a [usize],
+}
+
+impl Members<'_> {
+    /// Calls `read` for each transaction, in the order of the chain.
+    fn each(
+        &mut self,
+        mut read: impl FnMut(&mut Fields) -> Result<(), PayloadError>,
+    ) -> Result<(), PayloadError> {
+        for place in self.group {
+            if let Some(fields) = self.all.get_mut(*place) {
+                read(fields)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_receivers(
+        &mut self,
+        kind: &Kind,
+        columns: &mut Readers<'_>,
+        addresses: &mut Addresses<'_>,
+    ) -> Result<(), PayloadError> {
+        if kind.creates {
+            return Ok(());
+        }
+        self.each(|fields| {
+            fields.to = addresses.next(&mut columns.to_low, &mut columns.to_high)?;
+            Ok(())
+        })
+    }
+
+    fn read_values(&mut self, columns: &mut Readers<'_>) -> Result<(), PayloadError> {
+        self.each(|fields| {
+            let form = columns.value_form.byte()?;
+            let value = word::read(form, &mut columns.value_top, &mut columns.value_rest)?;
+            fields.value = U256::from_be_bytes(value.0);
+            Ok(())
+        })
+    }
+
+    fn read_data(
+        &mut self,
+        kind: &Kind,
+        columns: &mut Readers<'_>,
+        addresses: &mut Addresses<'_>,
+    ) -> Result<(), PayloadError> {
+        match kind.shape {
+            Shape::Empty => Ok(()),
+            Shape::Bytes { length } => {
+                let length = usize::try_from(length).map_err(|_| columns.data.invalid())?;
+                self.each(|fields| {
+                    fields.input.extend_from_slice(columns.data.take(length)?);
+                    Ok(())
+                })
+            }
+            Shape::Words { selector, words } => {
+                self.each(|fields| {
+                    fields.input.extend_from_slice(&selector);
+                    Ok(())
+                })?;
+                if self.group.is_empty() {
+                    return Ok(());
+                }
+                for _ in 0..words {
+                    self.each(|fields| {
+                        let word = read_word(columns, addresses)?;
+                        fields.input.extend_from_slice(word.as_slice());
+                        Ok(())
+                    })?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn read_lists(
+        &mut self,
+        kind: &Kind,
+        columns: &mut Readers<'_>,
+        addresses: &mut Addresses<'_>,
+        allowance: &mut Allowance,
+    ) -> Result<(), PayloadError> {
+        self.each(|fields| {
+            if kind.has_access_list {
+                fields.access_list = read_access_list(&mut columns.access_list, addresses, allowance)?;
+            }
+            if kind.type_code == TypeCode::SetCode {
+                fields.authorisations =
+                    read_authorisations(&mut columns.authorisation, addresses, allowance)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn read_word(columns: &mut Readers<'_>, addresses: &mut Addresses<'_>) -> Result<B256, PayloadError> {
+    match columns.word_form.byte()? {
+        word::ADDRESS => {
+            let address = addresses.next(&mut columns.word_address_low, &mut columns.word_address_high)?;
+            Ok(address.into_word())
+        }
+        form => word::read(form, &mut columns.word_top, &mut columns.word_rest),
+    }
+}
+
+fn read_access_list(
+    column: &mut Reader<'_>,
+    addresses: &mut Addresses<'_>,
+    allowance: &mut Allowance,
+) -> Result<AccessList, PayloadError> {
+    let mut items = Vec::new();
+    let count = column.count(column.remaining())?;
+    if count == 0 {
+        return Err(column.invalid());
+    }
+    for _ in 0..count {
+        allowance.take(1, ACCESS_CHARGE)?;
+        let address = addresses.next_varint(column)?;
+        let mut storage_keys = Vec::new();
+        for _ in 0..column.count(column.remaining())? {
+            allowance.take(1, KEY_CHARGE)?;
+            storage_keys.push(word::read_inline(column)?);
+        }
+        items.push(AccessListItem {
+            address,
+            storage_keys,
+        });
+    }
+    Ok(AccessList(items))
+}
+
+fn read_authorisations(
+    column: &mut Reader<'_>,
+    addresses: &mut Addresses<'_>,
+    allowance: &mut Allowance,
+) -> Result<Vec<SignedAuthorization>, PayloadError> {
+    let mut list = Vec::new();
+    for _ in 0..column.count(column.remaining())? {
+        allowance.take(1, AUTHORISATION_CHARGE)?;
+        let inner = Authorization {
+            chain_id: U256::from_be_bytes(word::read_inline(column)?.0),
+            address: addresses.next_varint(column)?,
+            nonce: column.varint()?,
+        };
+        let parity = column.byte()?;
+        let r = U256::from_be_bytes(column.array::<32>()?);
+        let s = U256::from_be_bytes(column.array::<32>()?);
+        list.push(SignedAuthorization::new_unchecked(inner, parity, r, s));
+    }
+    Ok(list)
+}
+
+/// The fields of a transaction, as far as they are not in its kind.
+#[derive(Debug, Default)]
+struct Fields {
+    nonce: u64,
+    gas_limit: u64,
+    tip: u128,
+    fee_cap: u128,
+    to: Address,
+    value: U256,
+    input: Vec<u8>,
+    access_list: AccessList,
+    authorisations: Vec<SignedAuthorization>,
+}
+
+impl Fields {
+    fn build(self, kind: &Kind, chain_id: u64, signature: Signature) -> Transaction {
+        let Self {
+            nonce,
+            gas_limit,
+            tip,
+            fee_cap,
+            to: receiver,
+            value,
+            input,
+            access_list,
+            authorisations,
+        } = self;
+        let input = input.into();
+        let to = if kind.creates {
+            TxKind::Create
+        } else {
+            TxKind::Call(receiver)
+        };
+        let gas_price = fee_cap;
+        match kind.type_code {
+            TypeCode::Legacy | TypeCode::LegacyChain => {
+                let chain_id = (kind.type_code == TypeCode::LegacyChain).then_some(chain_id);
+                let tx = TxLegacy {
+                    chain_id,
+                    nonce,
+                    gas_price,
+                    gas_limit,
+                    to,
+                    value,
+                    input,
+                };
+                Transaction::Legacy(Signed::new_unhashed(tx, signature))
+            }
+            TypeCode::AccessList => {
+                let tx = TxEip2930 {
+                    chain_id,
+                    nonce,
+                    gas_price,
+                    gas_limit,
+                    to,
+                    value,
+                    access_list,
+                    input,
+                };
+                Transaction::Eip2930(Signed::new_unhashed(tx, signature))
+            }
+            TypeCode::DynamicFee => {
+                let tx = TxEip1559 {
+                    chain_id,
+                    nonce,
+                    gas_limit,
+                    max_fee_per_gas: fee_cap,
+                    max_priority_fee_per_gas: tip,
+                    to,
+                    value,
+                    access_list,
+                    input,
+                };
+                Transaction::Eip1559(Signed::new_unhashed(tx, signature))
+            }
+            TypeCode::SetCode => {
+                let tx = TxEip7702 {
+                    chain_id,
+                    nonce,
+                    gas_limit,
+                    max_fee_per_gas: fee_cap,
+                    max_priority_fee_per_gas: tip,
+                    to: receiver,
+                    value,
+                    access_list,
+                    authorization_list: authorisations,
+                    input,
+                };
+                Transaction::Eip7702(Signed::new_unhashed(tx, signature))
+            }
+        }
+    }
+}
