@@ -1,0 +1,31 @@
+# make setup    gets Bitcoin Core and the test clients (cached; see .ci/setup)
+# make devnet   a local chain: make devnet ARGS="--fresh --block-time 500"
+# make test     every test
+# make bench    the table of docs/benchmarks.md
+# make lint     formatting, clippy, docs, dependencies
+# make ci       all of .ci/run
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup devnet test bench lint ci
+
+help:
+	@grep '^# make' Makefile | cut -c3-
+
+setup:
+	@.ci/setup
+
+devnet: setup
+	@eval "$$(.ci/setup env)" && cargo run --quiet --release --locked -p bitsect-node -- devnet $(ARGS)
+
+test:
+	@.ci/run test
+
+bench: setup
+	@eval "$$(.ci/setup env)" && cargo bench --locked --workspace $(ARGS)
+
+lint:
+	@.ci/run lint
+
+ci:
+	@.ci/run
