@@ -22,3 +22,4 @@ pub mod chain;
 pub mod derive;
 pub mod execute;
 pub mod state;
+pub mod step;

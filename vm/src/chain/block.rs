@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Bytes};
+use alloy_rlp::{RlpDecodable, RlpEncodable};
 
 use super::BlockHash;
 
@@ -46,7 +47,7 @@ pub struct BlockAttributes {
 }
 
 /// What `BitcoinBlocks` records of an L1 origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct L1Info {
     /// The Bitcoin block's height.
@@ -59,6 +60,7 @@ pub struct L1Info {
     pub time: u32,
     /// The median of the last eleven header times (BIP-0113), seconds since 1970.
     pub median_time_past: u32,
-    /// The block's fee rate, sat per 1,000 vB.
+    /// The median of the last eleven blocks' average fee rates, sat per 1,000 vB. A block alone does not tell
+    /// single transactions' fees (their inputs' amounts are elsewhere), so it is an average, from the coinbase.
     pub fee_rate: u64,
 }

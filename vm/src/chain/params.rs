@@ -4,6 +4,7 @@ use alloy_primitives::{Address, B256};
 use revm::primitives::hardfork::SpecId;
 
 use super::OutPoint;
+use crate::derive::L1Cursor;
 
 /// The parameters of one deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +67,8 @@ pub enum L1Network {
 pub struct DeriveParams {
     /// The Bitcoin network.
     pub network: L1Network,
-    /// The hash of the last L1 block before the chain: block 0's origin.
-    pub genesis_l1_hash: B256,
-    /// Its height.
-    pub genesis_l1_height: u32,
+    /// The last L1 block before the chain: block 0's origin.
+    pub genesis_l1: L1Cursor,
     /// The first baton.
     pub baton: OutPoint,
     /// The committee's x-only key, to which vault outputs pay.
@@ -80,6 +79,9 @@ pub struct DeriveParams {
     pub reveal_timeout: u32,
     /// L1 blocks after a deposit output within which its accept counts.
     pub deposit_window: u32,
+    /// L1 blocks after which a depositor may take back a deposit output that was not accepted; more than
+    /// `deposit_window`, so that an accept never races with a refund.
+    pub refund_delay: u16,
     /// Smallest deposit that mints, in sats.
     pub min_deposit: u64,
     /// Seconds that a block with sequenced transactions may be ahead of its origin's median time past.

@@ -1,6 +1,7 @@
 //! Bitcoin identifiers and amounts as the chain's pure code sees them.
 
 use alloy_primitives::{B256, U256};
+use alloy_rlp::{RlpDecodable, RlpEncodable};
 
 /// The hash of a Bitcoin block, in internal byte order (as hashed, not as displayed).
 pub type BlockHash = B256;
@@ -12,7 +13,7 @@ pub type Txid = B256;
 pub const SATS_TO_WEI: u64 = 10_000_000_000;
 
 /// Names an output of a Bitcoin transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, RlpEncodable, RlpDecodable)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OutPoint {
     /// The transaction, in internal byte order.

@@ -1,3 +1,25 @@
 //! Derivation: from Bitcoin blocks to L2 blocks.
 
+pub mod bitcoin;
+mod cursor;
+mod deposit;
+mod envelope;
+mod inbox;
 pub mod payload;
+mod plan;
+mod scan;
+
+pub use cursor::{HeaderError, L1Cursor, MEDIAN_WINDOW};
+pub use deposit::{DEPOSIT_TAG, DepositTag, vault_script};
+pub use envelope::{
+    COMMIT_TAG, MAX_FRAME, MAX_FRAMES, commit_frames, commit_tag_script, frame_of_script, frame_script,
+};
+pub use inbox::{
+    AcceptedDeposit, DEPOSIT_GAS, FORCED_TAG, InboxItem, MAX_FORCED_SIZE, decode_items, encode_items,
+    forced_script,
+};
+pub use plan::{
+    BatchFault, PlanError, PlannedBlock, UnitKind, plan_batch_block, plan_forced_block, read_batch,
+    verify_batch,
+};
+pub use scan::{L1UnitError, process_l1_block};

@@ -95,19 +95,3 @@ impl StateReader for MemoryState {
         Ok(self.code.get(&code_hash).cloned().unwrap_or_default())
     }
 }
-
-impl StateReader for &MemoryState {
-    type Error = Infallible;
-
-    fn account(&self, address: Address) -> Result<Option<Account>, Infallible> {
-        (**self).account(address)
-    }
-
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, Infallible> {
-        (**self).storage(address, slot)
-    }
-
-    fn code(&self, address: Address, code_hash: B256) -> Result<Bytes, Infallible> {
-        (**self).code(address, code_hash)
-    }
-}

@@ -32,3 +32,19 @@ pub trait StateReader {
     /// Reads the code of an account that has this code hash.
     fn code(&self, address: Address, code_hash: B256) -> Result<Bytes, Self::Error>;
 }
+
+impl<T: StateReader> StateReader for &T {
+    type Error = T::Error;
+
+    fn account(&self, address: Address) -> Result<Option<Account>, Self::Error> {
+        (**self).account(address)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, Self::Error> {
+        (**self).storage(address, slot)
+    }
+
+    fn code(&self, address: Address, code_hash: B256) -> Result<Bytes, Self::Error> {
+        (**self).code(address, code_hash)
+    }
+}

@@ -1,0 +1,148 @@
+//! Deposits on Bitcoin: the tagged output that a user funds, and its acceptance into the vault.
+
+use alloc::vec::Vec;
+use alloy_primitives::{Address, B256};
+
+use super::bitcoin::{
+    L1Transaction, OP_CHECKSIG, OP_CSV, OP_DROP, OP_RETURN, key_spend_script, op_return_data, push_bytes,
+    tap_leaf_hash, tweaked_script,
+};
+use crate::chain::{DeriveParams, OutPoint};
+
+/// What a deposit's `OP_RETURN` begins with: magic and version.
+pub const DEPOSIT_TAG: &[u8] = b"BSDP\x01";
+
+/// What a deposit's tag says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DepositTag {
+    /// Who gets the money on L2.
+    pub to: Address,
+    /// The x-only key that may take the money back after the refund delay.
+    pub refund_key: B256,
+}
+
+impl DepositTag {
+    /// Builds the tag output's script.
+    pub fn script(&self) -> Vec<u8> {
+        let data: Vec<u8> = DEPOSIT_TAG
+            .iter()
+            .chain(self.to.iter())
+            .chain(self.refund_key.iter())
+            .copied()
+            .collect();
+        let mut script = Vec::from([OP_RETURN]);
+        push_bytes(&mut script, &data);
+        script
+    }
+
+    /// Reads a tag output's script.
+    pub fn of_script(script: &[u8]) -> Option<Self> {
+        let data = op_return_data(script, DEPOSIT_TAG)?;
+        let (to, refund_key) = data.split_at_checked(20)?;
+        Some(Self {
+            to: Address::try_from(to).ok()?,
+            refund_key: B256::try_from(refund_key).ok()?,
+        })
+    }
+
+    /// Builds the leaf that refunds: `to DROP delay CSV DROP refund_key CHECKSIG`. It commits to the L2 address.
+    pub fn refund_script(&self, delay: u16) -> Vec<u8> {
+        let mut script = Vec::new();
+        push_bytes(&mut script, self.to.as_slice());
+        script.push(OP_DROP);
+        push_number(&mut script, delay);
+        script.extend([OP_CSV, OP_DROP]);
+        push_bytes(&mut script, self.refund_key.as_slice());
+        script.push(OP_CHECKSIG);
+        script
+    }
+
+    /// Gives the scriptPubKey that the deposit must pay: key path the vault key, one leaf the refund.
+    pub fn output_script(&self, params: &DeriveParams) -> Option<Vec<u8>> {
+        let leaf = tap_leaf_hash(&self.refund_script(params.refund_delay))?;
+        tweaked_script(&params.vault_key, Some(&leaf))
+    }
+}
+
+/// Finds the deposit output of a transaction: the first that pays what its first tag asks for.
+pub(super) fn find_deposit(
+    params: &DeriveParams,
+    transaction: &L1Transaction<'_>,
+) -> Option<(OutPoint, Address)> {
+    let tag = transaction
+        .outputs
+        .iter()
+        .find_map(|output| DepositTag::of_script(output.script))?;
+    let script = tag.output_script(params)?;
+    let vout = transaction
+        .outputs
+        .iter()
+        .position(|output| output.script == script && output.value >= params.min_deposit)?;
+    Some((
+        OutPoint {
+            txid: transaction.txid,
+            vout: u32::try_from(vout).ok()?,
+        },
+        tag.to,
+    ))
+}
+
+/// Gives the sats that an accept puts into the vault for its input `index`: the output of the same index, when
+/// the input is a key-path spend and the output pays the vault.
+pub(super) fn accepted_sats(
+    vault_script: &[u8],
+    transaction: &L1Transaction<'_>,
+    index: usize,
+) -> Option<u64> {
+    let input = transaction.inputs.get(index)?;
+    let output = transaction.outputs.get(index)?;
+    (input.is_key_spend() && output.script == vault_script).then_some(output.value)
+}
+
+/// Gives the vault's scriptPubKey: key path only. `None` when the vault key is not on the curve.
+pub fn vault_script(params: &DeriveParams) -> Option<Vec<u8>> {
+    key_spend_script(&params.vault_key)
+}
+
+/// Appends a number's minimal push (BIP-0062).
+fn push_number(script: &mut Vec<u8>, number: u16) {
+    match u8::try_from(number) {
+        Ok(0) => push_bytes(script, &[]),
+        Ok(small @ 1..=16) => script.push(small.saturating_add(0x50)),
+        _ => {
+            let mut bytes: Vec<u8> = number.to_le_bytes().into();
+            if bytes.last() == Some(&0) {
+                bytes.pop();
+            }
+            if bytes.last().is_some_and(|top| top & 0x80 != 0) {
+                bytes.push(0);
+            }
+            push_bytes(script, &bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tag_round_trips(to in any::<[u8; 20]>(), key in any::<[u8; 32]>()) {
+            let tag = DepositTag { to: to.into(), refund_key: key.into() };
+            let script = tag.script();
+            prop_assert!(script.len() <= 83);
+            prop_assert_eq!(DepositTag::of_script(&script), Some(tag));
+            prop_assert_eq!(DepositTag::of_script(&script[..script.len() - 1]), None);
+        }
+
+        #[test]
+        fn numbers_are_pushed_like_rust_bitcoin(number in any::<u16>()) {
+            let mut ours = Vec::new();
+            push_number(&mut ours, number);
+            let theirs = bitcoin::script::Builder::new().push_int(number.into()).into_script();
+            prop_assert_eq!(ours, theirs.into_bytes());
+        }
+    }
+}
