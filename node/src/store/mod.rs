@@ -1,0 +1,34 @@
+//! The store: one redb file with the derived chain, its state and tree, and the poster's jobs.
+//!
+//! The format is docs/store.md. Reads go through [`Snapshot`], one consistent view; writes go through
+//! [`Store::write`], one durable transaction that happens whole or not at all.
+
+// The admin commands, which use the rest, land next.
+#![allow(dead_code)]
+
+mod code;
+mod db;
+mod error;
+mod history;
+mod logs;
+mod prune;
+mod query;
+mod rollback;
+mod rows;
+mod snapshot;
+mod tables;
+mod tree;
+mod types;
+mod writer;
+
+use code::CodeCache;
+pub use db::{Store, StoreOptions};
+pub use error::StoreError;
+pub use history::{StateAt, TreeAt};
+pub use snapshot::Snapshot;
+pub use types::{
+    BatchRecord, BlockRef, Genesis, Head, Identity, Job, JobPut, L1Block, L1Ref, L1Rollback, LogLimits,
+    LogQuery, NewBlock, Pruned, RemovedBlock, StoredHeader, StoredLog, StoredReceipt, StoredTransaction,
+    UnitRecord,
+};
+pub use writer::Writer;
