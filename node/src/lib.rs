@@ -2,6 +2,4 @@
 
 pub mod events;
 pub mod pool;
-pub mod rpc;
-pub mod status;
 pub mod store;

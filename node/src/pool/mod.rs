@@ -10,7 +10,6 @@ mod error;
 mod index;
 mod intake;
 mod journal;
-mod state;
 mod transaction;
 
 #[cfg(test)]
@@ -32,7 +31,6 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 pub use best::BestTransactions;
 pub use error::PoolError;
-pub use state::StoreState;
 pub use transaction::{MAX_TX_BYTES, PoolTx};
 
 use index::Index;
@@ -102,11 +100,8 @@ pub trait PoolState: Send + Sync + 'static {
     /// Says what failed to be read.
     fn account(&self, address: Address) -> Result<Option<Account>, String>;
 
-    /// Gives the L1 fee of a transaction at the newest fee rate, wei.
-    fn l1_fee(&self, tx: &Transaction) -> U256;
-
-    /// Hears that there is a newer state. Called by [`Pool::on_block`], before the pool reads again.
-    fn refresh(&self);
+    /// Gives the L1 fee of a transaction with this encoding at the newest fee rate, wei.
+    fn l1_fee(&self, encoded: &[u8]) -> U256;
 }
 
 /// How much the pool holds.
@@ -174,7 +169,7 @@ impl Pool {
             let checked: Vec<_> = replay
                 .transactions
                 .par_iter()
-                .map(|raw| transaction::check(raw, &shared.config, |tx| shared.state.l1_fee(tx)))
+                .map(|raw| transaction::check(raw, &shared.config, |raw| shared.state.l1_fee(raw)))
                 .collect();
             for tx in checked {
                 match tx.and_then(|tx| shared.insert(tx)) {
@@ -220,7 +215,6 @@ impl Pool {
     /// Called after the store has committed the block (in a reorg also for removed blocks, with the reversed
     /// changes), so that the journal never forgets what no block holds.
     pub fn on_block(&self, included: &[TxHash], changes: &StateChanges) {
-        self.shared.state.refresh();
         let mut index = self.shared.index.lock();
         index.generation = index.generation.wrapping_add(1);
         let mut more = false;

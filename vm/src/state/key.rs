@@ -99,7 +99,7 @@ pub(super) fn split_key(key: &TreeKey) -> (Stem, u8) {
     )
 }
 
-fn key_of(address: Address, (zone, group, sub_index): (Zone, U256, u8)) -> TreeKey {
+pub(super) fn place_key(address: Address, (zone, group, sub_index): (Zone, U256, u8)) -> TreeKey {
     tree_key(
         &zone_stem(zone, &hash_node(&stem_input(address, group))),
         sub_index,
@@ -108,17 +108,17 @@ fn key_of(address: Address, (zone, group, sub_index): (Zone, U256, u8)) -> TreeK
 
 /// Returns the key of a value in an account's header.
 pub fn header_key(address: Address, sub_index: u8) -> TreeKey {
-    key_of(address, (Zone::Header, U256::ZERO, sub_index))
+    place_key(address, (Zone::Header, U256::ZERO, sub_index))
 }
 
 /// Returns the key of a storage slot.
 pub fn slot_key(address: Address, slot: U256) -> TreeKey {
-    key_of(address, slot_place(slot))
+    place_key(address, slot_place(slot))
 }
 
 /// Returns the key of a code chunk.
 pub fn chunk_key(address: Address, chunk: u32) -> TreeKey {
-    key_of(address, chunk_place(chunk))
+    place_key(address, chunk_place(chunk))
 }
 
 /// Returns how many chunks code of this size has.

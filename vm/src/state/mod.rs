@@ -7,9 +7,11 @@ mod memory;
 mod node;
 mod path;
 mod pending;
+mod proof;
 mod reader;
 mod row;
 mod update;
+mod walk;
 
 pub use changes::{AccountChange, StateChanges};
 pub use hash::{EMPTY, Node, STEM_TAG, hash_node, hash_nodes};
@@ -20,9 +22,16 @@ pub use key::{
 pub use memory::{MemoryState, MissingCode};
 pub use node::{NodeReader, TreeUpdate, UpdateError};
 pub use path::{MAX_DEPTH, MAX_PATH_LEN, NodePath, Position, SUBTREE_LEVELS, Stem};
+pub use proof::{
+    AccountProof, MAX_PROOF_NODES, Proof, ProofError, SlotProof, prove, prove_account, verify_account,
+    verify_proof,
+};
 pub use reader::{Account, StateReader};
 pub use row::{ROW_LEVELS, RowError, RowKey, RowNodes, RowReader, RowUpdate, update_rows};
 pub use update::update;
+pub use walk::{TreeError, TreeState};
 
+#[cfg(test)]
+mod proof_tests;
 #[cfg(test)]
 mod tests;

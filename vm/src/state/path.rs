@@ -178,7 +178,10 @@ impl Ord for NodePath {
 
 impl Ord for Position {
     fn cmp(&self, other: &Self) -> Ordering {
-        NodePath::Trunk(*self).cmp(&NodePath::Trunk(*other))
+        match self.depth == other.depth {
+            true => self.prefix.cmp(&other.prefix),
+            false => NodePath::Trunk(*self).cmp(&NodePath::Trunk(*other)),
+        }
     }
 }
 
