@@ -2,4 +2,6 @@
 
 pub mod events;
 pub mod pool;
+pub mod rpc;
+pub mod status;
 pub mod store;

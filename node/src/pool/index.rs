@@ -158,6 +158,9 @@ impl Index {
             None => self.queued = self.queued.saturating_add(1),
         }
         let executable = tx.nonce() < sender.executable;
+        if let Some(old) = replaced {
+            self.forget(&old);
+        }
         self.by_price
             .insert((tx.fee_cap(), std::cmp::Reverse(tx.order), tx.hash));
         self.by_hash.insert(tx.hash, tx.clone());

@@ -73,7 +73,7 @@ fn check(shared: &Shared, mut requests: mpsc::Receiver<Request>, to_writer: &Syn
         }
         let check_one = |request| match request {
             Request::Add(raw, reply) => {
-                let checked = transaction::check(&raw, &shared.config, |raw| shared.state.l1_fee(raw));
+                let checked = transaction::check(&raw, &shared.config, |tx| shared.state.l1_fee(tx));
                 Checked::Add(raw, Box::new(checked), reply)
             }
             Request::Preserve(raw, reply) => Checked::Preserve(raw, reply),

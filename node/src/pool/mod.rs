@@ -10,6 +10,7 @@ mod error;
 mod index;
 mod intake;
 mod journal;
+mod state;
 mod transaction;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 pub use best::BestTransactions;
 pub use error::PoolError;
+pub use state::StoreState;
 pub use transaction::{MAX_TX_BYTES, PoolTx};
 
 use index::Index;
@@ -100,8 +102,11 @@ pub trait PoolState: Send + Sync + 'static {
     /// Says what failed to be read.
     fn account(&self, address: Address) -> Result<Option<Account>, String>;
 
-    /// Gives the L1 fee of a transaction with this encoding at the newest fee rate, wei.
-    fn l1_fee(&self, encoded: &[u8]) -> U256;
+    /// Gives the L1 fee of a transaction at the newest fee rate, wei.
+    fn l1_fee(&self, tx: &Transaction) -> U256;
+
+    /// Hears that there is a newer state. Called by [`Pool::on_block`], before the pool reads again.
+    fn refresh(&self);
 }
 
 /// How much the pool holds.
@@ -169,7 +174,7 @@ impl Pool {
             let checked: Vec<_> = replay
                 .transactions
                 .par_iter()
-                .map(|raw| transaction::check(raw, &shared.config, |raw| shared.state.l1_fee(raw)))
+                .map(|raw| transaction::check(raw, &shared.config, |tx| shared.state.l1_fee(tx)))
                 .collect();
             for tx in checked {
                 match tx.and_then(|tx| shared.insert(tx)) {
@@ -215,6 +220,7 @@ impl Pool {
     /// Called after the store has committed the block (in a reorg also for removed blocks, with the reversed
     /// changes), so that the journal never forgets what no block holds.
     pub fn on_block(&self, included: &[TxHash], changes: &StateChanges) {
+        self.shared.state.refresh();
         let mut index = self.shared.index.lock();
         index.generation = index.generation.wrapping_add(1);
         let mut more = false;

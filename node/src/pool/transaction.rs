@@ -65,14 +65,14 @@ impl PoolTx {
 pub(super) fn check(
     raw: &[u8],
     config: &PoolConfig,
-    l1_fee: impl FnOnce(&[u8]) -> U256,
+    l1_fee: impl FnOnce(&Transaction) -> U256,
 ) -> Result<PoolTx, PoolError> {
     let tx = decode(raw)?;
     check_type(&tx, config)?;
     check_gas(&tx, config)?;
     let sender = tx.recover_signer().map_err(|_| PoolError::InvalidSender)?;
     let gas_cost = U256::from(tx.gas_limit()).saturating_mul(U256::from(tx.max_fee_per_gas()));
-    let cost = gas_cost.saturating_add(tx.value()).saturating_add(l1_fee(raw));
+    let cost = gas_cost.saturating_add(tx.value()).saturating_add(l1_fee(&tx));
     Ok(PoolTx {
         hash: tx.tx_hash(),
         sender,
@@ -101,7 +101,6 @@ fn decode(raw: &[u8]) -> Result<Transaction, PoolError> {
         Some(_) => {}
     }
     let tx = Transaction::decode_2718_exact(raw).map_err(|error| match error {
-        Eip2718Error::UnexpectedType(_) => PoolError::TypeNotSupported,
         Eip2718Error::RlpError(error) => malformed(&format!("rlp: {error}")),
         _ => malformed("rlp: invalid transaction"),
     })?;

@@ -1,0 +1,54 @@
+//! The metrics listener: `/metrics`, `/healthz`, `/readyz`.
+
+use std::sync::Arc;
+
+use prometheus::{Registry, TextEncoder};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use warp::http::StatusCode;
+use warp::{Filter, Reply};
+
+/// What the metrics listener asks.
+pub trait Monitor: Send + Sync + 'static {
+    /// The registry to print, with its gauges brought up to date.
+    fn metrics(&self) -> &Registry;
+
+    /// Whether the node follows L1 and its head is fresh.
+    ///
+    /// # Errors
+    ///
+    /// Says what it waits for.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// Serves the metrics listener until `shutdown`.
+pub async fn serve_monitor(listener: TcpListener, monitor: Arc<dyn Monitor>, shutdown: CancellationToken) {
+    let source = monitor.clone();
+    let metrics = warp::path!("metrics")
+        .and(warp::get())
+        .map(move || print(source.metrics()));
+    let health = warp::path!("healthz").and(warp::get()).map(|| "ok\n");
+    let ready = warp::path!("readyz")
+        .and(warp::get())
+        .map(move || match monitor.ready() {
+            Ok(()) => "ready\n".into_response(),
+            Err(reason) => warp::reply::with_status(format!("{reason}\n"), StatusCode::SERVICE_UNAVAILABLE)
+                .into_response(),
+        });
+    let routes = metrics.or(health).or(ready);
+    warp::serve(routes)
+        .incoming(listener)
+        .graceful(shutdown.cancelled_owned())
+        .run()
+        .await;
+}
+
+fn print(registry: &Registry) -> warp::reply::Response {
+    match TextEncoder::new().encode_to_string(&registry.gather()) {
+        Ok(text) => warp::reply::with_header(text, "content-type", prometheus::TEXT_FORMAT).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "failed to print the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
