@@ -1,5 +1,8 @@
 //! The Bitsect node.
 
+pub mod chain_file;
+pub mod config;
+pub mod convert;
 pub mod events;
 pub mod pool;
 pub mod rpc;
