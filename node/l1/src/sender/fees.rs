@@ -1,0 +1,111 @@
+//! What a transaction pays, and what the mempool takes.
+
+use bitcoin::{Amount, FeeRate, Weight};
+
+use crate::rpc::{Client, RpcError};
+
+/// The first version of Core with cluster limits.
+const CLUSTER_VERSION: u32 = 310_000;
+/// Ancestors and descendants that Core up to 30 allows, the transaction included.
+const PACKAGE_COUNT: u64 = 25;
+/// Transactions in a cluster of Core from 31 on.
+const CLUSTER_COUNT: u64 = 64;
+/// The size of both, in vB.
+const PACKAGE_VSIZE: u64 = 101_000;
+
+/// Which fee rate to pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeePolicy {
+    /// In how many blocks a transaction shall confirm.
+    pub target_blocks: u16,
+    /// The lowest rate paid, also used when Core has no estimate.
+    pub floor: FeeRate,
+    /// The highest rate paid.
+    pub ceiling: FeeRate,
+}
+
+impl Default for FeePolicy {
+    fn default() -> Self {
+        Self {
+            target_blocks: 2,
+            floor: FeeRate::from_sat_per_vb_u32(1),
+            ceiling: FeeRate::from_sat_per_vb_u32(500),
+        }
+    }
+}
+
+impl FeePolicy {
+    /// Asks Core for the rate: at least the floor and what the mempool takes, at most the ceiling.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn rate(&self, client: &Client) -> Result<FeeRate, RpcError> {
+        let estimate = client.estimate_smart_fee(self.target_blocks).await?.fee_rate;
+        let info = client.get_mempool_info().await?;
+        Ok(self.bound(
+            estimate
+                .unwrap_or(self.floor)
+                .max(info.mempool_min_fee)
+                .max(info.min_relay_fee),
+        ))
+    }
+
+    /// Returns the rate within floor and ceiling.
+    pub fn bound(&self, rate: FeeRate) -> FeeRate {
+        rate.max(self.floor).min(self.ceiling)
+    }
+}
+
+/// How much may hang together unconfirmed, as the node in use allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Transactions, the first one included.
+    pub count: u64,
+    /// Their size, in vB.
+    pub vsize: u64,
+    /// What a replacement pays on top for its own size.
+    pub incremental: FeeRate,
+}
+
+impl Limits {
+    /// Reads the limits from the node.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn read(client: &Client) -> Result<Self, RpcError> {
+        let info = client.get_mempool_info().await?;
+        let version = client.get_network_info().await?.version;
+        let clusters = version >= CLUSTER_VERSION || info.cluster_count.is_some();
+        let count = if clusters { CLUSTER_COUNT } else { PACKAGE_COUNT };
+        Ok(Self {
+            count: info.cluster_count.unwrap_or(count),
+            vsize: info.cluster_size.unwrap_or(PACKAGE_VSIZE),
+            incremental: info.incremental_relay_fee,
+        })
+    }
+}
+
+/// Returns the rate of a fee, rounded down.
+pub(super) fn rate_of(fee: Amount, weight: Weight) -> FeeRate {
+    let vsize = weight.to_vbytes_ceil().max(1);
+    FeeRate::from_sat_per_kwu(fee.to_sat().saturating_mul(250) / vsize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_stay_within_bounds() {
+        let rate = |vb: u32| FeeRate::from_sat_per_vb_u32(vb);
+        let policy = FeePolicy {
+            target_blocks: 1,
+            floor: rate(2),
+            ceiling: rate(9),
+        };
+        assert_eq!(policy.bound(rate(1)), rate(2));
+        assert_eq!(policy.bound(rate(5)), rate(5));
+        assert_eq!(policy.bound(rate(50)), rate(9));
+        assert_eq!(rate_of(Amount::from_sat(200), Weight::from_wu(397)), rate(2));
+    }
+}

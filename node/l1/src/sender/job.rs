@@ -1,0 +1,496 @@
+//! Jobs: transactions that belong together, with all versions that were ever signed.
+
+use std::collections::HashSet;
+
+use bitcoin::{
+    Amount, FeeRate, OutPoint, Transaction, Txid,
+    consensus::encode::{deserialize_hex, serialize_hex},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::{BlockRef, wallet::SignedTx};
+
+/// Transactions of a job at most: a batch is a commit and its reveals.
+pub const MAX_TXS: usize = 256;
+
+/// Names a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobId(pub u64);
+
+/// A transaction to send.
+#[derive(Clone, Debug)]
+pub struct DraftTx {
+    /// The signed transaction and its fee.
+    pub signed: SignedTx,
+    /// The place in the job of the transaction whose output it spends; it must come before.
+    pub parent: Option<usize>,
+    /// Whether [`Rebuild`](super::Rebuild) can make it anew. A pre-signed transaction cannot.
+    pub replaceable: bool,
+}
+
+/// Transactions to send as one job.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What it is, for logs and events.
+    pub label: String,
+    /// Whatever the caller needs to build it again.
+    pub data: Vec<u8>,
+    /// The transactions, parents first.
+    pub txs: Vec<DraftTx>,
+    /// Whether children may go out before their parent is confirmed. It forbids replacing the parent from then on.
+    pub ride: bool,
+}
+
+/// One signed version of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The transaction.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub tx: Transaction,
+    /// Its fee.
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
+    pub fee: Amount,
+    /// The version of the parent that it spends.
+    pub parent_version: usize,
+    /// The tip's height when it was first in the mempool.
+    pub sent_at: Option<u32>,
+}
+
+impl Version {
+    /// Returns the transaction with its fee.
+    pub fn signed(&self) -> SignedTx {
+        SignedTx {
+            tx: self.tx.clone(),
+            fee: self.fee,
+        }
+    }
+}
+
+/// Where a version is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The block.
+    pub at: BlockRef,
+    /// Which version.
+    pub version: usize,
+}
+
+/// A confirmed transaction that is not ours and spends what ours spends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The block.
+    pub at: BlockRef,
+    /// The transaction.
+    pub txid: Txid,
+}
+
+/// One transaction of a job through its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// The place of its parent in the job.
+    pub parent: Option<usize>,
+    /// Whether it can be made anew.
+    pub replaceable: bool,
+    /// Whether a child is out, so that it must not be replaced any more.
+    pub latched: bool,
+    /// All versions that were signed. Any of them may confirm.
+    pub versions: Vec<Version>,
+    /// Where one of them is confirmed.
+    pub confirmed: Option<Confirmed>,
+    /// What was confirmed instead.
+    pub conflict: Option<Conflict>,
+    /// Children that only pay for it, each replacing the one before.
+    pub lifts: Vec<Version>,
+    /// The tip's height when its fee was last raised.
+    pub bumped_at: Option<u32>,
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its name.
+    pub id: JobId,
+    /// What it is.
+    pub label: String,
+    /// Whatever the caller needs to build it again.
+    #[serde(serialize_with = "bytes_to_hex", deserialize_with = "bytes_from_hex")]
+    pub data: Vec<u8>,
+    /// Whether children may go out before their parent is confirmed.
+    pub ride: bool,
+    /// Its transactions, parents first.
+    pub slots: Vec<Slot>,
+}
+
+/// A job or a replacement is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// It has no or too many transactions.
+    #[error("a job has 1 to {MAX_TXS} transactions, got {got}")]
+    Count {
+        /// How many.
+        got: usize,
+    },
+    /// A transaction does not fit to the others.
+    #[error("transaction {slot} of the job: {reason}")]
+    Tx {
+        /// Its place.
+        slot: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A replacement pays too little.
+    #[error("the replacement of transaction {slot} pays {got}, needed are {needed}")]
+    Fee {
+        /// Its place.
+        slot: usize,
+        /// The least fee.
+        needed: Amount,
+        /// The fee.
+        got: Amount,
+    },
+}
+
+impl Job {
+    /// Checks a draft and makes a job of it.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn new(id: JobId, draft: Draft) -> Result<Self, JobError> {
+        let got = draft.txs.len();
+        if got == 0 || got > MAX_TXS {
+            return Err(JobError::Count { got });
+        }
+        let mut slots: Vec<Slot> = Vec::new();
+        for (
+            place,
+            DraftTx {
+                signed,
+                parent,
+                replaceable,
+            },
+        ) in draft.txs.into_iter().enumerate()
+        {
+            let bad = |reason| Err(JobError::Tx { slot: place, reason });
+            if signed.tx.input.is_empty() {
+                return bad("it has no inputs");
+            }
+            if let Some(parent) = parent {
+                let Some(slot) = slots.get(parent) else {
+                    return bad("its parent does not come before it");
+                };
+                if !spends(&signed.tx, slot.versions[0].tx.compute_txid()) {
+                    return bad("it does not spend its parent");
+                }
+            }
+            let version = Version {
+                tx: signed.tx,
+                fee: signed.fee,
+                parent_version: 0,
+                sent_at: None,
+            };
+            slots.push(Slot {
+                parent,
+                replaceable,
+                latched: false,
+                versions: vec![version],
+                confirmed: None,
+                conflict: None,
+                lifts: Vec::new(),
+                bumped_at: None,
+            });
+        }
+        Ok(Self {
+            id,
+            label: draft.label,
+            data: draft.data,
+            ride: draft.ride,
+            slots,
+        })
+    }
+
+    /// Returns which version of a transaction counts: the confirmed one, else the newest that fits its parent.
+    pub fn current_version(&self, slot: usize) -> usize {
+        let it = &self.slots[slot];
+        if let Some(confirmed) = it.confirmed {
+            return confirmed.version;
+        }
+        let last = it.versions.len() - 1;
+        let Some(parent) = it.parent else { return last };
+        let parent_version = self.current_version(parent);
+        it.versions
+            .iter()
+            .rposition(|v| v.parent_version == parent_version)
+            .unwrap_or(last)
+    }
+
+    /// Returns the version of a transaction that counts.
+    pub fn current(&self, slot: usize) -> &Version {
+        &self.slots[slot].versions[self.current_version(slot)]
+    }
+
+    /// Returns the places of the transactions that depend on one, nearest first.
+    pub fn descendants(&self, slot: usize) -> Vec<usize> {
+        let mut found = vec![slot];
+        for (place, it) in self.slots.iter().enumerate() {
+            if it.parent.is_some_and(|parent| found.contains(&parent)) {
+                found.push(place);
+            }
+        }
+        found.remove(0);
+        found
+    }
+
+    /// Returns the transactions that count and are not confirmed, parents first.
+    pub fn pending(&self) -> Vec<Transaction> {
+        let places = 0..self.slots.len();
+        places
+            .filter(|p| self.slots[*p].confirmed.is_none())
+            .map(|p| self.current(p).tx.clone())
+            .collect()
+    }
+
+    /// Takes in a replacement of a transaction and all that depend on it.
+    ///
+    /// # Errors
+    /// [`JobError`]; the job is unchanged then.
+    pub fn replace(
+        &mut self,
+        slot: usize,
+        new: Vec<(usize, SignedTx)>,
+        min_fee: Amount,
+    ) -> Result<(), JobError> {
+        let expected: HashSet<usize> = std::iter::once(slot).chain(self.descendants(slot)).collect();
+        let given: HashSet<usize> = new.iter().map(|(place, _)| *place).collect();
+        let bad = |slot, reason| Err(JobError::Tx { slot, reason });
+        if given != expected || new.len() != expected.len() {
+            return bad(
+                slot,
+                "a replacement has the transaction and all that depend on it, once each",
+            );
+        }
+        let mut changed = self.clone();
+        let mut new = new;
+        new.sort_by_key(|(place, _)| *place);
+        for (place, signed) in new {
+            let mut parent_version = 0;
+            if place == slot {
+                if signed.fee < min_fee {
+                    return Err(JobError::Fee {
+                        slot,
+                        needed: min_fee,
+                        got: signed.fee,
+                    });
+                }
+                let old: HashSet<OutPoint> = inputs(&self.current(slot).tx).collect();
+                if !inputs(&signed.tx).any(|input| old.contains(&input)) {
+                    return bad(place, "its replacement does not spend what it spends");
+                }
+                if self.slots[slot]
+                    .versions
+                    .iter()
+                    .any(|v| v.tx.compute_txid() == signed.tx.compute_txid())
+                {
+                    return bad(place, "its replacement is the same");
+                }
+            }
+            if let Some(parent) = self.slots[place].parent {
+                parent_version = changed.current_version(parent);
+                if !spends(&signed.tx, changed.current(parent).tx.compute_txid()) {
+                    return bad(place, "its replacement does not spend its parent's replacement");
+                }
+            }
+            let version = Version {
+                tx: signed.tx,
+                fee: signed.fee,
+                parent_version,
+                sent_at: None,
+            };
+            changed.slots[place].versions.push(version);
+        }
+        *self = changed;
+        Ok(())
+    }
+
+    /// Returns whether everything is confirmed `depth` deep below a tip.
+    pub fn is_done(&self, tip: u32, depth: u32) -> bool {
+        self.slots
+            .iter()
+            .all(|s| s.confirmed.is_some_and(|c| is_deep(c.at, tip, depth)))
+    }
+
+    /// Returns the transaction that took the place of one of the job's, `depth` deep below a tip.
+    pub fn lost_to(&self, tip: u32, depth: u32) -> Option<Conflict> {
+        self.slots
+            .iter()
+            .filter_map(|s| s.conflict)
+            .find(|c| is_deep(c.at, tip, depth))
+    }
+}
+
+fn is_deep(at: BlockRef, tip: u32, depth: u32) -> bool {
+    at.height.saturating_add(depth) <= tip.saturating_add(1)
+}
+
+pub(super) fn inputs(tx: &Transaction) -> impl Iterator<Item = OutPoint> {
+    tx.input.iter().map(|input| input.previous_output)
+}
+
+fn spends(tx: &Transaction, txid: Txid) -> bool {
+    inputs(tx).any(|outpoint| outpoint.txid == txid)
+}
+
+/// Says how a transaction shall be built anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The rate to pay.
+    pub rate: FeeRate,
+    /// The least fee of the transaction: what it replaces, and the relay of its own size.
+    pub min_fee: Amount,
+}
+
+fn to_hex<S: Serializer>(tx: &Transaction, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&serialize_hex(tx))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(d: D) -> Result<Transaction, D::Error> {
+    deserialize_hex(&String::deserialize(d)?).map_err(D::Error::custom)
+}
+
+fn bytes_to_hex<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&hex::encode(bytes))
+}
+
+fn bytes_from_hex<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+    hex::decode(String::deserialize(d)?).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::{ScriptBuf, Sequence, TxIn, TxOut, Witness, absolute::LockTime, hashes::Hash, transaction};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tx(spends: OutPoint, fee: u64) -> SignedTx {
+        let input = TxIn {
+            previous_output: spends,
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::new(),
+        };
+        let output = TxOut {
+            value: Amount::from_sat(1_000_000 - fee),
+            script_pubkey: ScriptBuf::new(),
+        };
+        let tx = Transaction {
+            version: transaction::Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![input],
+            output: vec![output; 4],
+        };
+        SignedTx {
+            tx,
+            fee: Amount::from_sat(fee),
+        }
+    }
+
+    fn baton() -> OutPoint {
+        OutPoint::new(Txid::all_zeros(), 0)
+    }
+
+    /// A commit, two reveals, and a child of the second reveal.
+    fn family(root: OutPoint, fee: u64) -> Vec<(usize, SignedTx)> {
+        let commit = tx(root, fee);
+        let of = |parent: &SignedTx, vout| OutPoint::new(parent.tx.compute_txid(), vout);
+        let (first, second) = (tx(of(&commit, 1), fee), tx(of(&commit, 2), fee));
+        let child = tx(of(&second, 0), fee);
+        vec![(0, commit), (1, first), (2, second), (3, child)]
+    }
+
+    fn job() -> Job {
+        let parents = [None, Some(0), Some(0), Some(2)];
+        let txs = family(baton(), 1);
+        let txs = txs.into_iter().map(|(slot, signed)| DraftTx {
+            signed,
+            parent: parents[slot],
+            replaceable: true,
+        });
+        let draft = Draft {
+            label: "x".into(),
+            data: vec![1, 2, 255],
+            txs: txs.collect(),
+            ride: true,
+        };
+        Job::new(JobId(9), draft).unwrap()
+    }
+
+    #[test]
+    fn jobs_come_back_from_their_bytes() {
+        let mut it = job();
+        it.slots[1].confirmed = Some(Confirmed {
+            at: BlockRef::new(7, bitcoin::BlockHash::all_zeros()),
+            version: 0,
+        });
+        let bytes = serde_json::to_vec(&it).unwrap();
+        assert_eq!(serde_json::from_slice::<Job>(&bytes).unwrap(), it);
+    }
+
+    #[test]
+    fn wrong_replacements_change_nothing() {
+        let it = job();
+        let stranger = family(OutPoint::new(Txid::all_zeros(), 5), 9);
+        let mut mixed = family(baton(), 9);
+        mixed[1] = family(baton(), 8)[1].clone();
+        let mut twice = family(baton(), 9);
+        twice[3] = twice[2].clone();
+        let short = family(baton(), 9)[..3].to_vec();
+        for new in [family(baton(), 1), stranger, mixed, twice, short, vec![]] {
+            let mut changed = it.clone();
+            assert!(changed.replace(0, new, Amount::ZERO).is_err());
+            assert_eq!(changed, it);
+        }
+        let mut changed = it.clone();
+        let cheap = changed.replace(0, family(baton(), 9), Amount::from_sat(10));
+        assert!(matches!(cheap, Err(JobError::Fee { .. })));
+    }
+
+    proptest! {
+        /// Whatever is replaced and whichever version confirms: what counts hangs together.
+        #[test]
+        fn what_counts_hangs_together(steps in prop::collection::vec((0usize..4, any::<bool>(), 0usize..6), 0..12)) {
+            let mut it = job();
+            let mut fee = 1;
+            for (slot, replace, version) in steps {
+                if replace {
+                    fee += 1;
+                    // Replace only what is not confirmed, as the sender does; the rest of the family follows.
+                    if it.slots[slot].confirmed.is_some() || it.slots[slot].parent.is_some_and(|p| it.slots[p].confirmed.is_none()) {
+                        continue;
+                    }
+                    let root = it.current(slot).tx.input[0].previous_output;
+                    let new = match slot {
+                        0 => family(root, fee),
+                        2 => {
+                            let second = tx(root, fee);
+                            let child = tx(OutPoint::new(second.tx.compute_txid(), 0), fee);
+                            vec![(2, second), (3, child)]
+                        }
+                        _ => vec![(slot, tx(root, fee))],
+                    };
+                    prop_assert_eq!(it.replace(slot, new, Amount::from_sat(fee)), Ok(()));
+                } else {
+                    let it = &mut it.slots[slot];
+                    let version = version % it.versions.len();
+                    let at = BlockRef::new(1, bitcoin::BlockHash::all_zeros());
+                    it.confirmed = it.confirmed.is_none().then_some(Confirmed { at, version });
+                }
+                for (place, slot) in it.slots.iter().enumerate() {
+                    let Some(parent) = slot.parent else { continue };
+                    let fits = spends(&it.current(place).tx, it.current(parent).tx.compute_txid());
+                    let exists = slot.versions.iter().any(|v| v.parent_version == it.current_version(parent));
+                    prop_assert!(fits || slot.confirmed.is_some() || !exists);
+                }
+            }
+        }
+    }
+}
