@@ -217,15 +217,15 @@ impl Store {
         Ok(done)
     }
 
-    /// Compacts the file: gives unused pages back to the file system. Needs the store for itself.
+    /// Gives unused pages back to the file system; tells whether there were any.
     ///
     /// # Errors
     ///
-    /// When other clones or snapshots are alive, or redb fails.
-    pub(super) fn database_mut(&mut self) -> Option<&mut Database> {
-        let shared = Arc::get_mut(&mut self.shared)?;
+    /// [`StoreError::InUse`] while other clones are alive; redb's own error while snapshots are.
+    pub fn compact(&mut self) -> Result<bool, StoreError> {
+        let shared = Arc::get_mut(&mut self.shared).ok_or(StoreError::InUse)?;
         *shared.current.write() = None;
-        Some(&mut shared.db)
+        Ok(shared.db.compact()?)
     }
 }
 

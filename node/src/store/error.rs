@@ -162,6 +162,9 @@ pub enum StoreError {
     /// A step of a write failed and its error was dropped by the caller: nothing was committed.
     #[error("a step of this write failed, so nothing of it was stored")]
     Failed,
+    /// An operation needs the store for itself.
+    #[error("the store is in use elsewhere in this process")]
+    InUse,
     /// No encoded chain state is held for this L1 block.
     #[error("L1 height {height} cannot be rolled back to: heights {first} to {last} are held")]
     L1NotHeld {

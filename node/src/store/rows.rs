@@ -110,6 +110,11 @@ pub(super) fn slot_block_key(address: Address, slot: U256, block: u64) -> [u8; 6
     ])
 }
 
+/// Takes the slot from the key `address ‖ slot`.
+pub(super) fn slot_of_key(key: &[u8; 52]) -> U256 {
+    U256::from_be_slice(&key[20..])
+}
+
 /// Takes the block from the key `address ‖ slot ‖ block`.
 pub(super) fn block_of_slot_key(key: &[u8; 60]) -> u64 {
     let (_, block) = key.split_at(52);
