@@ -17,6 +17,8 @@ mod system;
 mod tx;
 
 #[cfg(test)]
+mod net_tests;
+#[cfg(test)]
 mod tests;
 
 pub use block::{BlockExecutor, BlockOutcome, TransactionOutcome, execute_block};

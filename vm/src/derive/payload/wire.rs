@@ -1,5 +1,6 @@
 //! Bytes in and out: cursors, variable-length integers, and the allowance for decoded data.
 
+#[cfg(feature = "std")]
 use alloc::vec::Vec;
 
 use super::{Column, PayloadError};
