@@ -3,6 +3,7 @@
 pub mod chain_file;
 pub mod config;
 pub mod convert;
+pub mod engine;
 pub mod events;
 pub mod pool;
 pub mod rpc;

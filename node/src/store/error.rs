@@ -117,6 +117,12 @@ pub enum StoreError {
         /// The balance, wei.
         balance: alloy_primitives::U256,
     },
+    /// A blob that chain state names is missing.
+    #[error("blob {root} is not in the store")]
+    NoBlob {
+        /// The blob's root.
+        root: alloy_primitives::B256,
+    },
     /// There is no such block.
     #[error("block {number} is not in the store: the latest is {latest}")]
     NoBlock {

@@ -221,10 +221,11 @@ fn list_items<T>(row: &[u8], mut decode: impl FnMut(&[u8]) -> Row<T>) -> Row<Vec
 }
 
 /// Encodes a header row.
-pub(super) fn put_header(hash: B256, origin_height: u32, header: &Header) -> Vec<u8> {
-    let mut row = Vec::with_capacity(36 + header.length());
-    row.extend_from_slice(hash.as_slice());
-    row.extend_from_slice(&origin_height.to_be_bytes());
+pub(super) fn put_header(hash: B256, origin_height: u32, inbox_count: u32, header: &Header) -> Vec<u8> {
+    let mut row = Vec::with_capacity(40 + header.length());
+    row.extend(hash);
+    row.extend(origin_height.to_be_bytes());
+    row.extend(inbox_count.to_be_bytes());
     header.encode(&mut row);
     row
 }
@@ -234,12 +235,12 @@ pub(super) fn header_hash(row: &[u8]) -> Row<B256> {
     Fields(row).b256()
 }
 
-/// Decodes a header row: hash, origin height, header.
-pub(super) fn header(row: &[u8]) -> Row<(B256, u32, Header)> {
+/// Decodes a header row: hash, origin height, transactions from the inbox, header.
+pub(super) fn header(row: &[u8]) -> Row<(B256, u32, u32, Header)> {
     let mut fields = Fields(row);
-    let (hash, origin) = (fields.b256()?, fields.u32()?);
+    let (hash, origin, inbox_count) = (fields.b256()?, fields.u32()?, fields.u32()?);
     let header = rlp(fields.0)?;
-    Ok((hash, origin, header))
+    Ok((hash, origin, inbox_count, header))
 }
 
 /// Decodes RLP that fills `bytes`.

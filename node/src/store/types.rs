@@ -69,6 +69,8 @@ pub struct NewBlock {
     pub tree: TreeUpdate,
     /// The L1 origin.
     pub l1_origin: L1Ref,
+    /// How many of the first transactions came from the inbox: deposits and forced ones. A batch has the others.
+    pub inbox_count: u32,
 }
 
 /// A stored header.
@@ -78,6 +80,8 @@ pub struct StoredHeader {
     pub hash: B256,
     /// The height of its L1 origin; the origin's hash is the header's `parent_beacon_block_root`.
     pub l1_origin_height: u32,
+    /// How many of the first transactions came from the inbox.
+    pub inbox_count: u32,
     /// The header.
     pub header: Header,
 }

@@ -3,7 +3,7 @@
 use alloy_consensus::TxReceipt;
 use alloy_consensus::constants::KECCAK_EMPTY;
 use alloy_primitives::{Address, B256, Bytes, U256};
-use bitsect_vm::chain::OutPoint;
+use bitsect_vm::chain::{OutPoint, Transaction};
 use bitsect_vm::state::{Account, AccountChange, Node, NodePath, NodeReader, StateChanges, StateReader};
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;
@@ -85,7 +85,7 @@ impl<'t> Writer<'t> {
         verify_block(block)?;
         let number = block.header.number;
         let key = number.to_be_bytes();
-        let header = rows::put_header(block.hash, block.l1_origin.height, &block.header);
+        let header = rows::put_header(block.hash, block.l1_origin.height, block.inbox_count, &block.header);
         self.tables.headers.insert(&key, header.as_slice())?;
         self.tables.numbers.insert(&block.hash.0, key.as_slice())?;
         let body = rows::put_body(&block.transactions, &block.senders);
@@ -439,6 +439,16 @@ impl<'t> Writer<'t> {
     /// Gives a block's header; `None` above the latest.
     pub fn header(&self, number: u64) -> Result<Option<StoredHeader>, StoreError> {
         query::header(&self.tables, number)
+    }
+
+    /// Gives a block's transactions with their senders; `None` above the latest.
+    pub fn body(&self, number: u64) -> Result<Option<Vec<(Address, Transaction)>>, StoreError> {
+        query::body(&self.tables, number)
+    }
+
+    /// Gives a unit; `None` above the last one.
+    pub fn unit(&self, unit: u64) -> Result<Option<UnitRecord>, StoreError> {
+        query::unit(&self.tables, unit)
     }
 
     /// Gives the last unit: number and record.

@@ -96,7 +96,7 @@ pub(crate) fn settle(params: &ChainParams, state: &mut ChainState) {
                     next: 0,
                 })
             }
-            None if lost || state.l1.height > first.height.saturating_add(timeout) => {}
+            None if lost || state.l1.height >= first.height.saturating_add(timeout) => {}
             None => return,
         }
         state.batches.remove(0);

@@ -1,0 +1,155 @@
+//! Sequencing: a block from the inbox and the mempool on top of the latest one.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bitsect_vm::chain::{L2Tip, Origin, Transaction};
+use bitsect_vm::derive::PlannedBlock;
+use bitsect_vm::execute::{InvalidTransaction, TransactError};
+use bitsect_vm::step::{BlockBuilder, ExecutedBlock};
+
+use super::core::{Core, Included, Read, new_block};
+use super::{EngineError, SequencerConfig};
+use crate::events::BlockRef;
+use crate::pool::Pool;
+use crate::store::{Snapshot, StoreError};
+
+/// Gas of the cheapest transaction: with less left, a block is full.
+const LEAST_GAS: u64 = 21_000;
+
+/// What an attempt to sequence did.
+pub(super) struct Sequenced {
+    /// Whether there is a new block.
+    pub(super) built: bool,
+    /// Whether transactions are left that did not fit.
+    pub(super) pending: bool,
+    /// When the block was begun.
+    pub(super) started: Instant,
+}
+
+impl Core {
+    /// Whether blocks may be made now.
+    pub(super) fn may_sequence(&self) -> bool {
+        self.config.sequencer.is_some() && self.status.l1_synced
+    }
+
+    /// Makes a block when there is something to put into it, or `beat` asks for an empty one.
+    pub(super) fn sequence(&mut self, beat: bool) -> Result<Sequenced, EngineError> {
+        let started = Instant::now();
+        let idle = Sequenced { built: false, pending: false, started };
+        let (Some(sequencer), Some(pool)) = (self.config.sequencer.clone(), self.pool.clone()) else {
+            return Ok(idle);
+        };
+        self.status.paused = self.paused(&sequencer);
+        if self.status.paused.is_some() {
+            return Ok(idle);
+        }
+        let snapshot = self.store.read()?;
+        let (planned, takes_transactions) = self.plan(&snapshot)?;
+        let wanted = beat || planned.attributes.new_origin.is_some() || !planned.inbox.is_empty();
+        if !wanted && (!takes_transactions || pool.status().pending == 0) {
+            return Ok(idle);
+        }
+        let filled = self.fill(&snapshot, &sequencer, &pool, planned, takes_transactions)?;
+        drop(snapshot);
+        pool.discard(&filled.discard);
+        if !wanted && filled.block.block.transactions.is_empty() {
+            return Ok(idle);
+        }
+        self.append(&filled.block)?;
+        Ok(Sequenced { built: true, pending: filled.pending, started })
+    }
+
+    /// Says why no block may be made: what stays unposted for a whole window would be lost.
+    fn paused(&self, sequencer: &SequencerConfig) -> Option<String> {
+        let lag = self.chain.l1.height.saturating_sub(self.chain.tip.origin_height);
+        if lag > sequencer.max_safe_lag {
+            return Some(format!("safe head's origin is {lag} L1 blocks behind, limit {}", sequencer.max_safe_lag));
+        }
+        if lag > sequencer.max_safe_lag / 2 {
+            tracing::warn!(lag, limit = sequencer.max_safe_lag, "batches fall behind; sequencing stops at the limit");
+        }
+        None
+    }
+
+    /// Plans the next block; tells whether it may have transactions of the mempool.
+    fn plan(&self, snapshot: &Snapshot) -> Result<(PlannedBlock, bool), EngineError> {
+        let params = self.params();
+        let next = self.next_origin();
+        let median = next.map_or(self.tip.origin_median_time, |origin| origin.info.median_time_past);
+        let limit = L2Tip::drift_limit(&params, median);
+        let least = self.tip.least_timestamp(&params, median);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+        let timestamp = now.clamp(least, limit.max(least));
+        let planned = self.tip.plan(&params, next, timestamp, &Read(snapshot))?;
+        Ok((planned, timestamp <= limit))
+    }
+
+    /// Gives the L1 block after the tip's origin, when it is deep enough.
+    fn next_origin(&self) -> Option<&Origin> {
+        let height = self.tip.origin_height + 1;
+        let deep_enough = height.saturating_add(self.config.confirmations) <= self.chain.l1.height;
+        self.chain.origins.iter().find(|origin| deep_enough && origin.info.height == height)
+    }
+
+    fn fill(
+        &self,
+        snapshot: &Snapshot,
+        sequencer: &SequencerConfig,
+        pool: &Pool,
+        planned: PlannedBlock,
+        takes_transactions: bool,
+    ) -> Result<Filled, EngineError> {
+        let params = self.params();
+        let parent = &self.tip.header;
+        let state = snapshot.state_at(parent.number)?;
+        let mut builder = BlockBuilder::new(&params, parent, planned, &state)?;
+        let mut discard = Vec::new();
+        let mut pending = false;
+        if takes_transactions {
+            let deadline = Instant::now() + sequencer.block_time;
+            let mut bytes = 0;
+            let mut best = pool.best(builder.base_fee());
+            while let Some(tx) = best.next() {
+                bytes += tx.size;
+                let full = builder.gas_left() < LEAST_GAS || bytes > sequencer.max_block_bytes;
+                if full || Instant::now() > deadline {
+                    pending = true;
+                    break;
+                }
+                match builder.push(Transaction::clone(&tx.tx), tx.sender) {
+                    Ok(_) => {}
+                    Err(TransactError::Fault(fault)) => return Err(fault.into()),
+                    Err(TransactError::Invalid(reason)) => {
+                        pending |= matches!(reason, InvalidTransaction::GasLimitReached { .. });
+                        // Included already. Anything else may become valid and waits.
+                        if matches!(reason, InvalidTransaction::NonceTooLow { .. }) {
+                            discard.push(tx.hash);
+                        }
+                        tracing::debug!(hash = %tx.hash, %reason, "a transaction waits");
+                        best.skip_sender();
+                    }
+                }
+            }
+        }
+        let tree = snapshot.tree_at(parent.number)?;
+        let block = builder.finish::<_>(&tree).map_err(EngineError::from)?;
+        Ok(Filled { block, discard, pending })
+    }
+
+    /// Makes an executed block the latest one: durable first, announced then.
+    pub(super) fn append(&mut self, executed: &ExecutedBlock) -> Result<(), EngineError> {
+        let row = new_block(executed);
+        self.store.write(|writer| writer.append_block(&row).map_err(StoreError::from))?;
+        let header = executed.block.header.clone();
+        let added = BlockRef { number: header.number, hash: executed.hash };
+        tracing::debug!(number = added.number, transactions = executed.block.transactions.len(), "new block");
+        self.tip = self.tip.after(&executed.planned, header);
+        self.after_change(vec![added], &[], &[Included::of(executed)])
+    }
+}
+
+struct Filled {
+    block: ExecutedBlock,
+    discard: Vec<alloy_primitives::B256>,
+    pending: bool,
+}
