@@ -77,7 +77,7 @@ columns! {
     Gas gas,
     /// Gas limits that are not recent.
     GasLiteral gas_literal,
-    /// Per transaction with a tip: recency rank of the tip.
+    /// Per transaction with a tip: whether it is that of the lane, else its recency rank.
     Tip tip,
     /// Per transaction: recency rank of the fee cap above the tip.
     FeeCap fee_cap,

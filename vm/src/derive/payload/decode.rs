@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use alloy_consensus::{Signed, TxEip1559, TxEip2930, TxEip7702, TxLegacy};
 use alloy_eips::eip2930::{AccessList, AccessListItem};
 use alloy_eips::eip7702::{Authorization, SignedAuthorization};
-use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+use alloy_primitives::{Address, Signature, TxKind, U256};
 
 use super::address::{ADDRESS_BYTES, Addresses};
 use super::charge::{
@@ -15,8 +15,8 @@ use super::charge::{
 use super::columns::Readers;
 use super::header::{Codec, HEADER_BYTES, PayloadHeader};
 use super::kind::{Kind, Shape, TypeCode, group};
-use super::lane::{LANES_MAX, Lanes};
-use super::recency::{LITERAL, Recency};
+use super::lane::{LANES_MAX, Lane, Lanes};
+use super::recency::{LITERAL, Recency, SAME_TIP};
 use super::wire::{Allowance, Reader};
 use super::{Batch, BatchBlock, Column, PayloadError, codec, word};
 use crate::chain::Transaction;
@@ -52,7 +52,7 @@ pub fn decode(payload: &[u8], max_body: u32) -> Result<Batch, PayloadError> {
     match header.codec {
         Codec::Stored if header.stored_bytes != header.body_bytes => Err(PayloadError::Compression),
         Codec::Stored => decode_body(&header, stored, tail, allowance),
-        Codec::Zstd => decode_body(
+        Codec::Brotli => decode_body(
             &header,
             &codec::decompress(stored, header.body_bytes)?,
             tail,
@@ -214,28 +214,42 @@ fn read_chain_ordered(
         } else {
             0
         };
-        fields.nonce = match u16::from_le_bytes([columns.lane_low.byte()?, high]) {
-            0 => {
-                let nonce = columns.nonce.varint()?;
-                lanes.open(nonce);
-                nonce
-            }
+        let reference = u16::from_le_bytes([columns.lane_low.byte()?, high]);
+        let lane = match reference {
+            0 => Lane {
+                nonce: columns.nonce.varint()?,
+                tip: 0,
+            },
             reference => lanes
-                .follow(reference)
+                .expected(reference)
                 .ok_or_else(|| columns.lane_low.invalid())?,
         };
+        let mut tip = lane.tip;
         if kinds.get(*kind).is_some_and(|kind| kind.type_code.has_tip()) {
-            fields.tip = read_recent(&mut columns.tip, &mut columns.fee_literal, &mut tips, read_fee)?;
+            tip = read_tip(columns, &mut tips, lane.tip)?;
+            fields.tip = tip;
         }
-        let above = read_recent(
-            &mut columns.fee_cap,
-            &mut columns.fee_literal,
-            &mut caps,
-            read_fee,
-        )?;
+        let rank = columns.fee_cap.byte()?;
+        let above = recent_or(rank, &mut columns.fee_literal, &mut caps, read_fee)?;
         fields.fee_cap = fields.tip.wrapping_add(above);
+        fields.nonce = lane.nonce;
+        lanes.record(reference, lane.nonce, tip);
     }
     Ok(())
+}
+
+/// Reads a tip: that of the lane, a recent one, or a literal.
+fn read_tip(
+    columns: &mut Readers<'_>,
+    recent: &mut Recency<u128>,
+    of_lane: u128,
+) -> Result<u128, PayloadError> {
+    let rank = match columns.tip.byte()? {
+        SAME_TIP => return Ok(of_lane),
+        LITERAL => LITERAL,
+        rank => rank.saturating_sub(1),
+    };
+    recent_or(rank, &mut columns.fee_literal, recent, read_fee)
 }
 
 fn read_fee(column: &mut Reader<'_>) -> Result<u128, PayloadError> {
@@ -251,31 +265,28 @@ fn read_gas_limits(
     let mut recent = Recency::default();
     for place in groups.iter().flatten() {
         if let Some(fields) = all.get_mut(*place) {
-            fields.gas_limit = read_recent(
-                &mut columns.gas,
-                &mut columns.gas_literal,
-                &mut recent,
-                |column| column.varint(),
-            )?;
+            let rank = columns.gas.byte()?;
+            fields.gas_limit = recent_or(rank, &mut columns.gas_literal, &mut recent, |column| {
+                column.varint()
+            })?;
         }
     }
     Ok(())
 }
 
-fn read_recent<T: Copy + PartialEq>(
-    ranks: &mut Reader<'_>,
+/// The value of a rank: a recent one, or a literal.
+fn recent_or<T: Copy + PartialEq>(
+    rank: u8,
     literals: &mut Reader<'_>,
     recent: &mut Recency<T>,
     read: impl Fn(&mut Reader<'_>) -> Result<T, PayloadError>,
 ) -> Result<T, PayloadError> {
-    match ranks.byte()? {
-        LITERAL => {
-            let value = read(literals)?;
-            recent.push(value);
-            Ok(value)
-        }
-        rank => recent.value(rank).ok_or_else(|| ranks.invalid()),
+    if rank != LITERAL {
+        return recent.value(rank).ok_or_else(|| literals.invalid());
     }
+    let value = read(literals)?;
+    recent.push(value);
+    Ok(value)
 }
 
 /// The transactions of one kind.
@@ -313,11 +324,32 @@ impl Members<'_> {
         })
     }
 
+    /// Reads a word's form for each transaction, then calls `read` for each, those of a form together.
+    fn each_form(
+        &mut self,
+        forms: &mut Reader<'_>,
+        mut read: impl FnMut(u8, &mut Fields) -> Result<(), PayloadError>,
+    ) -> Result<(), PayloadError> {
+        let forms = forms.take(self.group.len())?;
+        let mut order: Vec<(u8, usize)> = forms.iter().copied().zip(self.group.iter().copied()).collect();
+        order.sort_by_key(|(form, _)| *form);
+        for (form, place) in order {
+            if let Some(fields) = self.all.get_mut(place) {
+                read(form, fields)?;
+            }
+        }
+        Ok(())
+    }
+
     fn read_values(&mut self, columns: &mut Readers<'_>) -> Result<(), PayloadError> {
-        self.each(|fields| {
-            let form = columns.value_form.byte()?;
-            let value = word::read(form, &mut columns.value_top, &mut columns.value_rest)?;
-            fields.value = U256::from_be_bytes(value.0);
+        let Readers {
+            value_form,
+            value_top,
+            value_rest,
+            ..
+        } = columns;
+        self.each_form(value_form, |form, fields| {
+            fields.value = U256::from_be_bytes(word::read(form, value_top, value_rest)?.0);
             Ok(())
         })
     }
@@ -345,16 +377,33 @@ impl Members<'_> {
                 if self.group.is_empty() {
                     return Ok(());
                 }
-                for _ in 0..words {
-                    self.each(|fields| {
-                        let word = read_word(columns, addresses)?;
-                        fields.input.extend_from_slice(word.as_slice());
-                        Ok(())
-                    })?;
-                }
-                Ok(())
+                (0..words).try_for_each(|_| self.read_words(columns, addresses))
             }
         }
+    }
+
+    /// Reads the next word of calldata for each transaction.
+    fn read_words(
+        &mut self,
+        columns: &mut Readers<'_>,
+        addresses: &mut Addresses<'_>,
+    ) -> Result<(), PayloadError> {
+        let Readers {
+            word_form,
+            word_top,
+            word_rest,
+            word_address_low,
+            word_address_high,
+            ..
+        } = columns;
+        self.each_form(word_form, |form, fields| {
+            let word = match form {
+                word::ADDRESS => addresses.next(word_address_low, word_address_high)?.into_word(),
+                form => word::read(form, word_top, word_rest)?,
+            };
+            fields.input.extend_from_slice(word.as_slice());
+            Ok(())
+        })
     }
 
     fn read_lists(
@@ -374,16 +423,6 @@ impl Members<'_> {
             }
             Ok(())
         })
-    }
-}
-
-fn read_word(columns: &mut Readers<'_>, addresses: &mut Addresses<'_>) -> Result<B256, PayloadError> {
-    match columns.word_form.byte()? {
-        word::ADDRESS => {
-            let address = addresses.next(&mut columns.word_address_low, &mut columns.word_address_high)?;
-            Ok(address.into_word())
-        }
-        form => word::read(form, &mut columns.word_top, &mut columns.word_rest),
     }
 }
 

@@ -14,7 +14,7 @@ use super::columns::Writers;
 use super::header::{Codec, PayloadHeader};
 use super::kind::{Kind, Shape, TypeCode, group};
 use super::lane::LanePicker;
-use super::recency::{LITERAL, Recency};
+use super::recency::{LITERAL, Recency, SAME_TIP};
 use super::wire::put_varint;
 use super::{Batch, PayloadError, codec, word};
 use crate::chain::Transaction;
@@ -79,7 +79,7 @@ fn assemble(
 ) -> Result<Vec<u8>, PayloadError> {
     let compressed = codec::compress(body)?;
     let (codec, stored) = if compressed.len() < body.len() {
-        (Codec::Zstd, compressed.as_slice())
+        (Codec::Brotli, compressed.as_slice())
     } else {
         (Codec::Stored, body)
     };
@@ -161,18 +161,25 @@ fn put_chain_ordered(views: &[View<'_>], writers: &mut Writers) -> usize {
     let mut lanes = LanePicker::default();
     let (mut tips, mut caps) = (Recency::default(), Recency::default());
     for view in views {
-        let reference = lanes.pick(view.nonce);
+        let tip = view.type_code.has_tip().then_some(view.tip);
+        let (reference, lane) = lanes.pick(view.nonce, tip);
         if reference == 0 {
             put_varint(&mut writers.nonce, view.nonce);
         }
         let [low, high] = reference.to_le_bytes();
         writers.lane_low.push(low);
         writers.lane_high.push(high);
-        if view.type_code.has_tip() {
-            put_fee(view.tip, &mut tips, &mut writers.tip, &mut writers.fee_literal);
+        if tip == Some(lane.tip) {
+            writers.tip.push(SAME_TIP);
+        } else if let Some(tip) = tip {
+            let rank = fee_rank(tip, &mut tips, &mut writers.fee_literal);
+            writers
+                .tip
+                .push(rank.map_or(LITERAL, |rank| rank.saturating_add(1)));
         }
         let above = view.fee_cap.wrapping_sub(view.tip);
-        put_fee(above, &mut caps, &mut writers.fee_cap, &mut writers.fee_literal);
+        let rank = fee_rank(above, &mut caps, &mut writers.fee_literal);
+        writers.fee_cap.push(rank.unwrap_or(LITERAL));
     }
     if lanes.opened() <= 255 {
         writers.lane_high.clear();
@@ -180,12 +187,13 @@ fn put_chain_ordered(views: &[View<'_>], writers: &mut Writers) -> usize {
     lanes.opened()
 }
 
-fn put_fee(fee: u128, recent: &mut Recency<u128>, ranks: &mut Vec<u8>, literals: &mut Vec<u8>) {
+/// The rank of a fee; a literal is written when it is not recent.
+fn fee_rank(fee: u128, recent: &mut Recency<u128>, literals: &mut Vec<u8>) -> Option<u8> {
     let rank = recent.rank(fee);
-    ranks.push(rank.unwrap_or(LITERAL));
     if rank.is_none() {
         word::put_inline(&B256::new(U256::from(fee).to_be_bytes()), literals);
     }
+    rank
 }
 
 /// Writes what follows the order of kinds: all of one column for a kind's transactions, then the next.
@@ -202,10 +210,12 @@ fn put_kind_ordered(
         if rank.is_none() {
             put_varint(&mut writers.gas_literal, view.gas_limit);
         }
-        let value = B256::new(view.value.to_be_bytes());
-        let form = word::write(&value, &mut writers.value_top, &mut writers.value_rest);
-        writers.value_form.push(form);
     }
+    let values = members.iter().map(|view| B256::new(view.value.to_be_bytes()));
+    let values: Vec<_> = values.map(|value| (word::form(&value), value)).collect();
+    put_by_form(values, &mut writers.value_form, |form, value| {
+        word::write(form, value, &mut writers.value_top, &mut writers.value_rest);
+    });
     for to in members.iter().filter_map(|view| view.to.to()) {
         addresses.put(to, &mut writers.to_low, &mut writers.to_high);
     }
@@ -221,7 +231,7 @@ fn put_kind_ordered(
                 if next.is_empty() {
                     break;
                 }
-                next.iter().for_each(|word| put_word(word, addresses, writers));
+                put_words(&next, addresses, writers);
             }
         }
     }
@@ -230,19 +240,35 @@ fn put_kind_ordered(
     }
 }
 
-fn put_word(word: &B256, addresses: &mut AddressWriter, writers: &mut Writers) {
-    let form = match word_address(word) {
-        Some(address) => {
-            addresses.put(
-                &address,
-                &mut writers.word_address_low,
-                &mut writers.word_address_high,
-            );
+/// Writes the words that calldata of one kind has at one position.
+fn put_words(words: &[B256], addresses: &mut AddressWriter, writers: &mut Writers) {
+    let form = |word: &B256| {
+        if word_address(word).is_some() {
             word::ADDRESS
+        } else {
+            word::form(word)
         }
-        None => word::write(word, &mut writers.word_top, &mut writers.word_rest),
     };
-    writers.word_form.push(form);
+    let words = words.iter().map(|word| (form(word), *word)).collect();
+    put_by_form(words, &mut writers.word_form, |form, word| {
+        match word_address(word) {
+            Some(address) => {
+                addresses.put(
+                    &address,
+                    &mut writers.word_address_low,
+                    &mut writers.word_address_high,
+                );
+            }
+            None => word::write(form, word, &mut writers.word_top, &mut writers.word_rest),
+        }
+    });
+}
+
+/// Writes the forms of words, then calls `put` for each word, those of a form together.
+fn put_by_form(mut words: Vec<(u8, B256)>, forms: &mut Vec<u8>, mut put: impl FnMut(u8, &B256)) {
+    forms.extend(words.iter().map(|(form, _)| *form));
+    words.sort_by_key(|(form, _)| *form);
+    words.iter().for_each(|(form, word)| put(*form, word));
 }
 
 /// The address that a word of calldata seems to hold.

@@ -20,15 +20,15 @@ pub const HEADER_BYTES: usize = 94;
 pub enum Codec {
     /// As it is.
     Stored = 0,
-    /// As the blocks of a Zstandard frame (RFC 8878), without the frame's header.
-    Zstd = 1,
+    /// As a Brotli stream (RFC 7932).
+    Brotli = 1,
 }
 
 impl Codec {
     const fn from_byte(byte: u8) -> Result<Self, PayloadError> {
         match byte {
             0 => Ok(Self::Stored),
-            1 => Ok(Self::Zstd),
+            1 => Ok(Self::Brotli),
             got => Err(PayloadError::Codec { got }),
         }
     }
@@ -130,7 +130,7 @@ mod tests {
 
     fn header() -> PayloadHeader {
         PayloadHeader {
-            codec: Codec::Zstd,
+            codec: Codec::Brotli,
             first_block: 0x0102_0304_0506_0708,
             block_count: 9,
             parent_hash: B256::repeat_byte(0xaa),

@@ -2,11 +2,15 @@
 
 use alloc::vec::Vec;
 
-/// Most values that a list remembers: a rank is one byte, and the last one means a literal.
-const RECENT_MAX: usize = 255;
+/// Most values that a list remembers: a rank is one byte, and the last one means a literal. One more is left
+/// for columns whose first rank means something else.
+const RECENT_MAX: usize = 254;
 
 /// The rank that says that a literal follows.
 pub(super) const LITERAL: u8 = 255;
+
+/// The rank that says that a tip is that of the nonce lane; other tips have a rank one higher.
+pub(super) const SAME_TIP: u8 = 0;
 
 /// Recent values, the newest first.
 #[derive(Debug, Default)]
@@ -63,7 +67,7 @@ mod tests {
             for value in values {
                 match encoder.rank(value) {
                     Some(rank) => {
-                        prop_assert_ne!(rank, LITERAL);
+                        prop_assert!(rank < LITERAL - 1);
                         prop_assert_eq!(decoder.value(rank), Some(value));
                     }
                     None => decoder.push(value),

@@ -96,7 +96,7 @@ pub(super) fn read_inline(column: &mut Reader<'_>) -> Result<B256, PayloadError>
 }
 
 #[cfg(feature = "std")]
-pub(super) use writer::{put_inline, write};
+pub(super) use writer::{form, put_inline, write};
 
 #[cfg(feature = "std")]
 mod writer {
@@ -104,21 +104,17 @@ mod writer {
 
     use alloy_primitives::{B256, U256};
 
-    use super::{EXPONENTS, MANTISSA_MAX, NEGATIVE_BASE, NUMBER_BASE, PADDED_BASE, RAW};
+    use super::{
+        EXPONENTS, LAST_DECIMAL, LAST_PADDED, MANTISSA_MAX, NEGATIVE_BASE, NUMBER_BASE, PADDED_BASE, RAW,
+    };
 
-    /// Writes a word in its shortest form: returns the form, appends a mantissa's top byte to `top` and all
-    /// else to `rest`.
-    pub(in super::super) fn write(word: &B256, top: &mut Vec<u8>, rest: &mut Vec<u8>) -> u8 {
+    /// The shortest form of a word.
+    pub(in super::super) fn form(word: &B256) -> u8 {
         if word.is_zero() {
             return 0;
         }
         if let Some((exponent, mantissa)) = decimal(word) {
-            let bytes = mantissa.to_be_bytes();
-            let mut used = bytes.iter().copied().skip_while(|byte| *byte == 0);
-            top.extend(used.next());
-            let before = rest.len();
-            rest.extend(used);
-            let low_bytes = u8::try_from(rest.len().saturating_sub(before)).unwrap_or(MANTISSA_MAX);
+            let low_bytes = small(mantissa_bytes(mantissa).saturating_sub(1));
             return exponent
                 .saturating_mul(MANTISSA_MAX)
                 .saturating_add(low_bytes)
@@ -127,28 +123,56 @@ mod writer {
         let fill = |value: u8| word.iter().take_while(|byte| **byte == value).count();
         let zeros_behind = word.iter().rev().take_while(|byte| **byte == 0).count();
         let (zeros, ones) = (fill(0), fill(0xff));
-        let small = |count: usize| u8::try_from(count).unwrap_or(u8::MAX);
         if ones >= 28 {
-            let length = 32usize.saturating_sub(ones).max(1);
-            rest.extend(word.iter().skip(32usize.saturating_sub(length)));
-            NEGATIVE_BASE.saturating_add(small(length))
+            NEGATIVE_BASE.saturating_add(small(32usize.saturating_sub(ones).max(1)))
         } else if zeros > 0 && zeros >= zeros_behind {
-            rest.extend(word.iter().skip(zeros));
             NUMBER_BASE.saturating_add(small(32usize.saturating_sub(zeros)))
         } else if zeros_behind > 0 {
-            let length = 32usize.saturating_sub(zeros_behind);
-            rest.extend(word.iter().take(length));
-            PADDED_BASE.saturating_add(small(length))
+            PADDED_BASE.saturating_add(small(32usize.saturating_sub(zeros_behind)))
         } else {
-            rest.extend(word.iter());
             RAW
         }
+    }
+
+    /// Writes what the form leaves open: a mantissa's top byte to `top`, all else to `rest`.
+    pub(in super::super) fn write(form: u8, word: &B256, top: &mut Vec<u8>, rest: &mut Vec<u8>) {
+        let low = |length: u8| word.iter().skip(32usize.saturating_sub(usize::from(length)));
+        match form {
+            0 => {}
+            1..=LAST_DECIMAL => {
+                let (_, mantissa) = decimal(word).unwrap_or_default();
+                let bytes = mantissa.to_be_bytes();
+                let mut used = bytes
+                    .into_iter()
+                    .skip(8usize.saturating_sub(mantissa_bytes(mantissa)));
+                top.extend(used.next());
+                rest.extend(used);
+            }
+            ..RAW => rest.extend(low(form.saturating_sub(NUMBER_BASE))),
+            RAW => rest.extend(word.iter()),
+            ..=LAST_PADDED => rest.extend(word.iter().take(usize::from(form.saturating_sub(PADDED_BASE)))),
+            _ => rest.extend(low(form.saturating_sub(NEGATIVE_BASE))),
+        }
+    }
+
+    fn small(count: usize) -> u8 {
+        u8::try_from(count).unwrap_or(u8::MAX)
+    }
+
+    fn mantissa_bytes(mantissa: u64) -> usize {
+        mantissa
+            .to_be_bytes()
+            .iter()
+            .skip_while(|byte| **byte == 0)
+            .count()
     }
 
     /// Writes a word with its form and all bytes to one column.
     pub(in super::super) fn put_inline(word: &B256, out: &mut Vec<u8>) {
         let (mut top, mut rest) = (Vec::new(), Vec::new());
-        out.push(write(word, &mut top, &mut rest));
+        let form = form(word);
+        write(form, word, &mut top, &mut rest);
+        out.push(form);
         out.append(&mut top);
         out.append(&mut rest);
     }
@@ -164,8 +188,7 @@ mod writer {
         for exponent in 0..EXPONENTS {
             let current = reduced?;
             if let Ok(mantissa) = u64::try_from(current) {
-                let bytes = |value: u64| value.leading_zeros() / 8;
-                if best.is_none_or(|(_, so_far)| bytes(mantissa) > bytes(so_far)) {
+                if best.is_none_or(|(_, so_far)| mantissa_bytes(mantissa) < mantissa_bytes(so_far)) {
                     best = Some((exponent, mantissa));
                 }
             }
@@ -188,7 +211,8 @@ mod tests {
 
     fn forms(word: B256) -> (u8, usize) {
         let (mut top, mut rest) = (Vec::new(), Vec::new());
-        let form = write(&word, &mut top, &mut rest);
+        let form = form(&word);
+        write(form, &word, &mut top, &mut rest);
         let mut top_reader = Reader::new(Column::WordTop, &top);
         let mut rest_reader = Reader::new(Column::WordRest, &rest);
         assert_eq!(read(form, &mut top_reader, &mut rest_reader), Ok(word));
