@@ -19,7 +19,7 @@ const MAX_AGE: Duration = Duration::from_millis(500);
 /// Reads the newest state from the store. Opening a view costs more than reading an account, so one view
 /// serves all transactions until the next block.
 pub struct StoreState {
-    store: Arc<Store>,
+    store: Store,
     charges_l1_fee: bool,
     view: Mutex<Option<Arc<View>>>,
 }
@@ -32,7 +32,7 @@ struct View {
 
 impl StoreState {
     /// Reads from `store`; `charges_l1_fee` as in the execution parameters.
-    pub fn new(store: Arc<Store>, charges_l1_fee: bool) -> Self {
+    pub fn new(store: Store, charges_l1_fee: bool) -> Self {
         Self {
             store,
             charges_l1_fee,

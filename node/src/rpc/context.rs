@@ -35,7 +35,7 @@ pub enum Submit {
 /// Shared by all methods of all listeners.
 pub struct Context {
     /// The store.
-    pub store: Arc<Store>,
+    pub store: Store,
     /// The chain's parameters.
     pub params: Arc<ChainParams>,
     /// Where transactions go.
@@ -54,7 +54,7 @@ pub(super) type Module = RpcModule<Context>;
 impl Context {
     /// Makes the context. `events` are the engine's chain events. Called within the runtime.
     pub fn new(
-        store: Arc<Store>,
+        store: Store,
         params: Arc<ChainParams>,
         submit: Submit,
         config: Arc<RpcConfig>,

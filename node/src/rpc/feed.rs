@@ -35,7 +35,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Starts the task that reads events. It ends with the channel of events.
-    pub fn start(store: Arc<Store>, events: broadcast::Receiver<ChainEvent>) -> Arc<Self> {
+    pub fn start(store: Store, events: broadcast::Receiver<ChainEvent>) -> Arc<Self> {
         let (sender, _) = broadcast::channel(FEED_CAPACITY);
         let feed = Arc::new(Self {
             sender: sender.clone(),
@@ -50,7 +50,7 @@ impl Feed {
 }
 
 async fn run(
-    store: Arc<Store>,
+    store: Store,
     mut events: broadcast::Receiver<ChainEvent>,
     sender: broadcast::Sender<Arc<FeedItem>>,
 ) {

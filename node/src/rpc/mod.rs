@@ -16,6 +16,9 @@ mod openrpc;
 mod rollup;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 pub use args::Args;
 pub use config::RpcConfig;
 pub use context::{Context, Submit};

@@ -26,21 +26,32 @@ pub async fn serve_monitor(listener: TcpListener, monitor: Arc<dyn Monitor>, shu
     let source = monitor.clone();
     let metrics = warp::path!("metrics")
         .and(warp::get())
-        .map(move || print(source.metrics()));
-    let health = warp::path!("healthz").and(warp::get()).map(|| "ok\n");
+        .map(move || print(source.metrics()))
+        .boxed();
+    let health = warp::path!("healthz")
+        .and(warp::get())
+        .map(|| "ok\n".into_response())
+        .boxed();
     let ready = warp::path!("readyz")
         .and(warp::get())
-        .map(move || match monitor.ready() {
-            Ok(()) => "ready\n".into_response(),
-            Err(reason) => warp::reply::with_status(format!("{reason}\n"), StatusCode::SERVICE_UNAVAILABLE)
-                .into_response(),
-        });
-    let routes = metrics.or(health).or(ready);
+        .map(move || ready_reply(monitor.ready()))
+        .boxed();
+    // Boxed, so that the server's future can be spawned.
+    let routes = metrics.or(health).unify().or(ready).unify().boxed();
     warp::serve(routes)
         .incoming(listener)
         .graceful(shutdown.cancelled_owned())
         .run()
         .await;
+}
+
+fn ready_reply(ready: Result<(), String>) -> warp::reply::Response {
+    match ready {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => {
+            warp::reply::with_status(format!("{reason}\n"), StatusCode::SERVICE_UNAVAILABLE).into_response()
+        }
+    }
 }
 
 fn print(registry: &Registry) -> warp::reply::Response {

@@ -7,6 +7,7 @@ use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use jsonrpsee::core::server::{BoundedSubscriptions, ConnectionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::ws::{Message, WebSocket, Ws};
@@ -51,14 +52,16 @@ async fn run(shared: Arc<Shared>, socket: WebSocket, permit: OwnedSemaphorePermi
     shared.metrics.connections.inc();
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel(SEND_BUFFER);
-    let writer = tokio::spawn(write(sink, receiver));
+    // Ends the connection's tasks: what they hold would otherwise keep the writer waiting for more.
+    let ended = CancellationToken::new();
+    let writer = tokio::spawn(write(sink, receiver, ended.clone()));
     let connection = Arc::new(Connection {
         id: ConnectionId(shared.connection_id()),
         subscriptions: BoundedSubscriptions::new(shared.config.max_subscriptions),
     });
     tokio::select! {
-        () = read(&shared, &connection, stream, &sender) => {}
-        () = sender.closed() => {}
+        () = read(&shared, &connection, stream, &sender, &ended) => ended.cancel(),
+        () = sender.closed() => ended.cancel(),
         () = shared.shutdown.cancelled() => {
             // The peer may be gone already.
             drop(sender.try_send(Message::close_with(1001u16, "the node is shutting down")));
@@ -68,6 +71,7 @@ async fn run(shared: Arc<Shared>, socket: WebSocket, permit: OwnedSemaphorePermi
     if let Err(error) = writer.await {
         tracing::error!(%error, "a WebSocket's writer failed");
     }
+    ended.cancel();
     shared.metrics.connections.dec();
     drop(permit);
 }
@@ -78,6 +82,7 @@ async fn read(
     connection: &Arc<Connection>,
     mut stream: SplitStream<WebSocket>,
     sender: &mpsc::Sender<Message>,
+    ended: &CancellationToken,
 ) {
     let running = Arc::new(Semaphore::new(shared.config.max_concurrent));
     let mut missed = 0u32;
@@ -105,7 +110,8 @@ async fn read(
         let Ok(place) = running.clone().acquire_owned().await else {
             return;
         };
-        let (shared, connection, sender) = (shared.clone(), connection.clone(), sender.clone());
+        let (shared, connection) = (shared.clone(), connection.clone());
+        let (sender, ended) = (sender.clone(), ended.clone());
         tokio::spawn(async move {
             let outcome = shared
                 .dispatcher
@@ -118,7 +124,7 @@ async fn read(
             }
             drop(place);
             for stream in outcome.streams {
-                tokio::spawn(forward(shared.clone(), stream, sender.clone()));
+                tokio::spawn(forward(shared.clone(), stream, sender.clone(), ended.clone()));
             }
         });
     }
@@ -126,12 +132,18 @@ async fn read(
 
 /// Carries one subscription's notifications to the socket. When this ends the subscription sees its receiver
 /// gone, and ends too.
-async fn forward(shared: Arc<Shared>, mut stream: Notifications, sender: mpsc::Sender<Message>) {
+async fn forward(
+    shared: Arc<Shared>,
+    mut stream: Notifications,
+    sender: mpsc::Sender<Message>,
+    ended: CancellationToken,
+) {
     shared.metrics.subscriptions.inc();
     loop {
         let notification = tokio::select! {
             notification = stream.recv() => notification,
             () = sender.closed() => None,
+            () = ended.cancelled() => None,
             // Without this, idle subscriptions would keep the writer, and with it the connection, open.
             () = shared.shutdown.cancelled() => None,
         };
@@ -147,9 +159,18 @@ async fn forward(shared: Arc<Shared>, mut stream: Notifications, sender: mpsc::S
     shared.metrics.subscriptions.dec();
 }
 
-/// Writes messages until all senders are gone, the peer is, or it does not read any more.
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut messages: mpsc::Receiver<Message>) {
-    while let Some(message) = messages.recv().await {
+/// Writes messages until the connection has ended, or the peer does not read any more.
+async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut messages: mpsc::Receiver<Message>,
+    ended: CancellationToken,
+) {
+    loop {
+        let message = tokio::select! {
+            message = messages.recv() => message,
+            () = ended.cancelled() => None,
+        };
+        let Some(message) = message else { break };
         let last = message.is_close();
         match tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await {
             Ok(Ok(())) if !last => {}
