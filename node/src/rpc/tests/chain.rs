@@ -195,6 +195,7 @@ impl Chain {
                 height: 1,
                 hash: origin(1).hash,
             },
+            inbox_count: 0,
         };
         let genesis = Genesis {
             block,
@@ -260,6 +261,7 @@ impl Chain {
                 height,
                 hash: origin(height).hash,
             },
+            inbox_count: 0,
         };
         drop((old, snapshot));
         self.store

@@ -236,6 +236,7 @@ pub(super) fn block(
         changes,
         tree,
         l1_origin,
+        inbox_count: 0,
     }
 }
 

@@ -216,8 +216,8 @@ fn blocks_round_trip() {
         &[kit::Op::Log(1, 2), kit::Op::Log(3, 4)],
         5,
     );
-    let row = rows::put_header(block.hash, 6, &block.header);
-    assert_eq!(rows::header(&row), Ok((block.hash, 6, block.header.clone())));
+    let row = rows::put_header(block.hash, 6, 3, &block.header);
+    assert_eq!(rows::header(&row), Ok((block.hash, 6, 3, block.header.clone())));
     assert_eq!(rows::header_hash(&row), Ok(block.hash));
     let row = rows::put_body(&block.transactions, &block.senders);
     let body = rows::body(&row).unwrap();
@@ -349,7 +349,7 @@ proptest! {
         let changes = rows::put_changes(block.changes.accounts.iter()).unwrap().0;
         let body = rows::put_body(&block.transactions, &block.senders);
         let receipts = rows::put_receipts(&block.receipts, &block.l1_fees);
-        for mut row in [changes, body, receipts, rows::put_header(block.hash, 1, &block.header)] {
+        for mut row in [changes, body, receipts, rows::put_header(block.hash, 1, 0, &block.header)] {
             for (at, byte) in &damage {
                 let at = at.index(row.len());
                 row[at] = *byte;
