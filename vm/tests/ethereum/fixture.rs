@@ -86,11 +86,12 @@ fn find(folder: &Path, kind: &str) -> Option<PathBuf> {
 fn unpack(archive: &Path) -> PathBuf {
     let length = fs::metadata(archive).unwrap().len();
     let name = archive.file_name().unwrap().to_string_lossy();
-    let target = cache().join(format!("{}-{length}", name.trim_end_matches(".tar.xz")));
+    let name = format!("{}-{length}", name.trim_end_matches(".tar.xz"));
+    let target = cache().join(&name);
     if target.is_dir() {
         return target;
     }
-    let partial = target.with_extension(format!("partial-{}", std::process::id()));
+    let partial = cache().join(format!("{name}.partial-{}", std::process::id()));
     fs::create_dir_all(&partial).unwrap();
     let status = Command::new("tar")
         .arg("-xJf")
