@@ -1,15 +1,15 @@
 //! A real Bitcoin Core on regtest, for tests and the devnet.
 //!
 //! The program is `BITCOIND_EXE`, else `bitcoind` of the PATH; `.ci/setup bitcoind` gets one. Core needs no
-//! wallet: blocks are mined with `generatetoaddress`. The process ends with its [`Bitcoind`], also when the
-//! program that started it is killed.
+//! wallet: blocks are mined with `generatetoaddress`. The process ends with its [`Bitcoind`]. When the program that
+//! started it is killed, the kernel tells it to stop, so that it writes its chain to disk and the next start continues it.
 
 mod process;
 
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bitcoin::{
@@ -25,6 +25,8 @@ use crate::{
 
 /// How often other ports are tried when something else took them first.
 const PORT_ATTEMPTS: u32 = 5;
+/// The pause before another try while an earlier bitcoind still holds the data directory.
+const LOCK_PAUSE: Duration = Duration::from_millis(250);
 /// Confirmations that a coinbase output needs before it can be spent.
 pub const COINBASE_MATURITY: u32 = 100;
 /// Most blocks mined in one call, so that a call stays short.
@@ -135,6 +137,7 @@ impl Bitcoind {
         };
         std::fs::create_dir_all(&config.dir).map_err(prepare)?;
         let mut attempt = 1;
+        let started = Instant::now();
         loop {
             let rpc_port = config.rpc_port.map_or_else(free_port, Ok).map_err(prepare)?;
             let p2p_port = if config.listen {
@@ -157,6 +160,12 @@ impl Bitcoind {
                     if output.contains("bind") && attempt < PORT_ATTEMPTS =>
                 {
                     attempt += 1;
+                }
+                // The last owner was killed a moment ago, and its bitcoind is writing and ending.
+                Err(RegtestError::Ended { output, .. })
+                    if output.contains("Cannot obtain a lock") && started.elapsed() < config.patience =>
+                {
+                    tokio::time::sleep(LOCK_PAUSE).await;
                 }
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(node),
@@ -235,7 +244,8 @@ impl Bitcoind {
         Ok(())
     }
 
-    /// Kills the node as `kill -9` does, and waits until it is gone.
+    /// Kills the node as `kill -9` does, and waits until it is gone. Blocks that Core did not write yet are lost
+    /// with it, all since the start perhaps; see [`Client::flush`].
     pub fn kill(&mut self) {
         self.process = None;
     }
@@ -347,7 +357,7 @@ impl Bitcoind {
                 "the other node was started without `listen`".into(),
             ));
         };
-        self.client.add_node(&format!("127.0.0.1:{port}")).await?;
+        self.client.connect_node(&format!("127.0.0.1:{port}")).await?;
         self.meet(other).await
     }
 

@@ -167,7 +167,7 @@ async fn reorgs_between_two_nodes_are_followed() {
     chain.reach(&mut follower, b.tip().await.unwrap()).await;
     a.mine(5).await.unwrap();
     b.client().set_network_active(true).await.unwrap();
-    b.meet(&a).await.unwrap();
+    b.connect_to(&a).await.unwrap();
     chain.reach(&mut follower, a.tip().await.unwrap()).await;
     assert_eq!(chain.disconnected, vec![13, 12, 11]);
     assert_eq!(chain.lagging, 0);
@@ -184,6 +184,7 @@ async fn a_restart_of_core_is_ridden_out() {
         if round == 0 {
             node.stop().await.unwrap();
         } else {
+            node.client().flush().await.unwrap();
             node.kill();
         }
         let down = tokio::time::timeout(PATIENCE, follower.next()).await.unwrap();
@@ -194,6 +195,31 @@ async fn a_restart_of_core_is_ridden_out() {
     }
     assert!(chain.disconnected.is_empty());
     assert_eq!(chain.blocks.len(), 10);
+}
+
+#[tokio::test]
+async fn blocks_that_a_crash_of_core_lost_are_replaced() {
+    let (mut node, _dir) = node().await;
+    node.mine(5).await.unwrap();
+    node.client().flush().await.unwrap();
+    node.mine(3).await.unwrap();
+    let mut follower = follow_from(&node, 0).await;
+    let mut chain = Chain::new(&follower);
+    chain.reach(&mut follower, node.tip().await.unwrap()).await;
+    node.kill();
+    node.restart().await.unwrap();
+    let kept = node.tip().await.unwrap().height;
+    assert!(kept < 8, "Core lost nothing, so this test shows nothing");
+    loop {
+        match tokio::time::timeout(PATIENCE, follower.next()).await.unwrap() {
+            Ok(Event::Lagging { core, .. }) => break assert_eq!(core.height, kept),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert_eq!(error.class(), FaultClass::Retry),
+        }
+    }
+    node.mine(1).await.unwrap();
+    chain.reach(&mut follower, node.tip().await.unwrap()).await;
+    assert_eq!(chain.disconnected, (kept + 1..=8).rev().collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -332,6 +332,14 @@ impl Setup {
         }
     }
 
+    /// Core is killed and comes back with its chain and without its mempool.
+    async fn crash_core(&mut self) {
+        self.node.client().flush().await.unwrap();
+        self.node.kill();
+        self.node.restart().await.unwrap();
+        assert!(self.mempool().await.is_empty());
+    }
+
     async fn mempool(&self) -> Vec<Txid> {
         self.node.client().get_raw_mempool().await.unwrap()
     }
@@ -391,8 +399,7 @@ async fn what_was_submitted_survives_restarts_of_both() {
     );
     assert_eq!(setup.step().await.len(), 3);
     // Core forgets its mempool.
-    setup.node.kill();
-    setup.node.restart().await.unwrap();
+    setup.crash_core().await;
     let before = setup.wallet.balance();
     let mut setup = setup.reopen();
     assert_eq!(setup.wallet.balance(), before);
@@ -409,8 +416,7 @@ async fn a_reorg_brings_it_out_again() {
     setup.mine_and_step(2).await;
     setup.node.reorg(2, 3).await.unwrap();
     // Core takes the transactions back by itself; without them in the mempool the sender has to.
-    setup.node.kill();
-    setup.node.restart().await.unwrap();
+    setup.crash_core().await;
     let reports = setup.step().await;
     assert_eq!(
         reports

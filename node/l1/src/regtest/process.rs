@@ -142,7 +142,7 @@ impl Drop for Process {
     }
 }
 
-/// Makes the kernel kill the child when this program ends in any way, `kill -9` included.
+/// Makes the kernel tell the child to stop when this program ends in any way, `kill -9` included.
 #[cfg(target_os = "linux")]
 #[expect(
     unsafe_code,
@@ -151,7 +151,7 @@ impl Drop for Process {
 fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     let tie = move || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
         // The parent may have died just before the line above.
         if rustix::process::getppid() != Some(parent) {
             return Err(std::io::Error::other("the parent is gone"));

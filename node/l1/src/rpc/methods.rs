@@ -243,9 +243,17 @@ impl Client {
         .await
     }
 
-    /// Connects to another node (tests).
-    pub async fn add_node(&self, address: &str) -> Result<(), RpcError> {
-        self.call("addnode", &[json!(address), json!("add")]).await
+    /// Connects to another node once (tests).
+    pub async fn connect_node(&self, address: &str) -> Result<(), RpcError> {
+        self.call("addnode", &[json!(address), json!("onetry")]).await
+    }
+
+    /// Makes Core write everything to disk, so that a kill loses nothing before this.
+    pub async fn flush(&self) -> Result<(), RpcError> {
+        // It flushes before it looks at the coins, and is the only call that does so at any time.
+        self.call::<Value>("gettxoutsetinfo", &[json!("none")])
+            .await
+            .map(drop)
     }
 
     /// Switches peer connections on and off (tests).

@@ -135,6 +135,10 @@ impl Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .tcp_nodelay(true)
+            // Core closes idle connections after 30 s, and waits as long for them when it stops: keep one, and not
+            // long enough to send on it while Core closes it.
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(Duration::from_secs(15))
             .connect_timeout(config.timeout.min(Duration::from_secs(10)))
             .build()
             .map_err(|e| RpcError::Config {
