@@ -248,3 +248,40 @@ async fn the_node_keeps_its_chain_and_ends_with_its_owner() {
     let error = Bitcoind::start(broken).await.unwrap_err();
     assert!(error.to_string().contains("nosuchoption"), "{error}");
 }
+
+const FOLDER: &str = "BITSECT_L1_OWNER_TEST";
+
+/// Owns a node until it is killed; as a test of its own it does nothing.
+#[tokio::test]
+async fn owner() {
+    let Some(dir) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let node = Bitcoind::start(RegtestConfig::new(dir)).await.unwrap();
+    node.mine(12).await.unwrap();
+    println!("\nnode {}", node.pid().unwrap());
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn the_chain_outlives_kill_9_of_its_owner() {
+    use std::io::{BufRead, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let mut owner = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "owner", "--nocapture"])
+        .env(FOLDER, dir.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    lines
+        .find(|line| line.starts_with("node "))
+        .expect("the owner starts its node");
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    // Starting on the same folder waits for the last node to end, which wrote its chain.
+    let node = Bitcoind::start(RegtestConfig::new(dir.path())).await.unwrap();
+    assert_eq!(node.tip().await.unwrap().height, 12);
+}

@@ -294,3 +294,39 @@ async fn reopening_continues_and_strangers_are_refused() {
     let error = open(copy.path(), tip).unwrap_err();
     assert!(matches!(error, WalletError::Load { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn payments_of_others_are_seen_and_not_spent_early() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut node, payer) = funded(dir.path(), 1).await;
+    let wallet = open(other_dir.path(), node.tip().await.unwrap()).unwrap();
+    let output = pay(&wallet.receive_address().unwrap(), 5_000_000);
+    let payment = payer
+        .finish(payer.fund(&Funding::new(RATE, vec![output])).unwrap())
+        .unwrap();
+    node.client().send_raw_transaction(&payment.tx).await.unwrap();
+    payer.sent([&payment.tx]).unwrap();
+    assert_eq!(wallet.look_at_mempool(node.client()).await.unwrap(), 1);
+    assert_eq!(wallet.balance().untrusted_pending, Amount::from_sat(5_000_000));
+    assert_eq!(wallet.look_at_mempool(node.client()).await.unwrap(), 0);
+    let request = Funding::new(RATE, vec![pay(&bitsect_l1::regtest::fresh_burn_address(), 1000)]);
+    assert!(matches!(
+        wallet.fund(&request),
+        Err(FundError::Insufficient { .. })
+    ));
+    // The payer's own transaction stays with the payer when Core loses it; with the payee it does not.
+    node.client().flush().await.unwrap();
+    node.kill();
+    node.restart().await.unwrap();
+    payer.look_at_mempool(node.client()).await.unwrap();
+    wallet.look_at_mempool(node.client()).await.unwrap();
+    assert_eq!(wallet.balance().total(), Amount::ZERO);
+    assert!(payer.balance().total() < Amount::from_sat(4_995_000_001));
+    // It comes back, and can be spent once it is confirmed.
+    node.client().send_raw_transaction(&payment.tx).await.unwrap();
+    wallet.look_at_mempool(node.client()).await.unwrap();
+    assert_eq!(wallet.balance().untrusted_pending, Amount::from_sat(5_000_000));
+    node.mine(1).await.unwrap();
+    feed(&wallet, &node).await;
+    wallet.fund(&request).unwrap();
+}

@@ -22,6 +22,7 @@
 
 mod fund;
 mod keys;
+mod mempool;
 mod persist;
 
 use std::{
@@ -39,6 +40,7 @@ use self::persist::WalletFile;
 pub use self::{
     fund::{Foreign, FundError, Funded, Funding, SignedTx},
     keys::{KeyError, Keys, sign_key_path, sign_leaf},
+    mempool::MempoolError,
     persist::PersistError,
 };
 use crate::{BlockRef, follower::Event};
@@ -84,6 +86,8 @@ struct Inner {
     file: WalletFile,
     /// Coins of transactions that are made but not sent yet.
     reserved: HashSet<OutPoint>,
+    /// Mempool transactions that were looked at.
+    looked_at: HashSet<Txid>,
     /// The last time given to BDK, which decides between conflicting transactions by it.
     last_time: u64,
 }
@@ -128,6 +132,7 @@ impl Wallet {
             bdk,
             file,
             reserved: HashSet::new(),
+            looked_at: HashSet::new(),
             last_time,
         };
         // Also when a crash came between making the file and this: the genesis block alone is below it.
