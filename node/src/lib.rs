@@ -6,6 +6,7 @@ pub mod convert;
 pub mod engine;
 pub mod events;
 pub mod pool;
+pub mod poster;
 pub mod rpc;
 pub mod status;
 pub mod store;
