@@ -1,0 +1,111 @@
+//! The start of a devnet's chain: coins, the first baton, the chain file.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::{B256, U256};
+use bitcoin::key::{Keypair, Secp256k1};
+use bitcoin::{Network, TxOut};
+use bitsect_l1::BlockRef;
+use bitsect_l1::regtest::{Bitcoind, COINBASE_MATURITY};
+use bitsect_vm::chain::L1Network;
+use eyre::WrapErr;
+
+use super::keys::{ACCOUNTS, BALANCE, CHAIN_ID, VAULT_SECRET};
+use crate::convert;
+use crate::genesis::NewChain;
+use crate::poster::{BATON_VALUE, Builder};
+use crate::purse::Purse;
+
+/// The chain file's name below the devnet's folder.
+pub(super) const CHAIN_FILE: &str = "bitsect.chain.toml";
+/// The wallet that `devnet-deposit` and `force` pay from, below the devnet's folder.
+pub(super) const USER_DIR: &str = "user";
+/// Blocks whose coinbase each wallet gets, 50 BTC each.
+const COINBASES: u32 = 20;
+/// Seconds that the first blocks are dated back. Mined at once, they would date themselves ahead of the clock, and
+/// L2 blocks with them.
+const BACKDATE: u64 = 600;
+
+/// Gives the committee's key pair.
+pub(super) fn vault_key() -> Keypair {
+    Keypair::from_seckey_slice(&Secp256k1::new(), &VAULT_SECRET).expect("a test checks that it is a key")
+}
+
+/// Opens the wallet that users' commands pay from.
+pub(super) fn user_purse(
+    client: &bitsect_l1::rpc::Client,
+    dir: &Path,
+    first: BlockRef,
+) -> eyre::Result<Purse> {
+    let folder = dir.join(USER_DIR);
+    Purse::open(
+        client.clone(),
+        Network::Regtest,
+        &folder,
+        &folder.join("user.key"),
+        first,
+    )
+}
+
+/// Gives Bitcoin's block 0, below which no wallet has anything.
+pub(super) fn first_block() -> BlockRef {
+    BlockRef::new(
+        0,
+        bitcoin::constants::genesis_block(Network::Regtest).block_hash(),
+    )
+}
+
+/// Mines the first coins, makes the baton, and writes the chain file last: until then a start begins again.
+pub(super) async fn start_chain(bitcoind: &Bitcoind, dir: &Path) -> eyre::Result<()> {
+    let client = bitcoind.client();
+    let folder = dir.join("sequencer");
+    let sequencer = Purse::open(
+        client.clone(),
+        Network::Regtest,
+        &folder,
+        &folder.join("sequencer.key"),
+        first_block(),
+    )?;
+    let user = user_purse(client, dir, first_block())?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    client.set_mock_time(now.saturating_sub(BACKDATE)).await?;
+    for purse in [&sequencer, &user] {
+        bitcoind
+            .mine_to(COINBASES, &purse.wallet().receive_address()?)
+            .await?;
+    }
+    bitcoind.mine(COINBASE_MATURITY).await?;
+    sequencer.sync().await?;
+    user.sync().await?;
+    let builder = Builder::new(sequencer.wallet().keys().key(0));
+    let output = TxOut {
+        value: BATON_VALUE,
+        script_pubkey: builder.baton_script(),
+    };
+    let baton = sequencer
+        .pay_one(output)
+        .await
+        .wrap_err("failed to make the baton")?;
+    bitcoind.mine(1).await?;
+    client.set_mock_time(0).await?;
+    let wei = U256::from(BALANCE) * U256::from(10).pow(U256::from(18));
+    let chain = NewChain {
+        name: "devnet".into(),
+        chain_id: CHAIN_ID,
+        network: L1Network::Regtest,
+        baton: convert::chain_outpoint(&baton),
+        vault_key: B256::new(vault_key().x_only_public_key().0.serialize()),
+        fee_vault_owner: ACCOUNTS[0].address,
+        balances: ACCOUNTS.iter().map(|account| (account.address, wei)).collect(),
+        gas_limit: 60_000_000,
+        // A devnet that was stopped for a day goes on at once.
+        max_drift: 2 * 86_400,
+        sequencing_window: 144,
+    };
+    let tip = bitcoind.tip().await?;
+    let file = chain.chain_file(client, tip.height).await?;
+    Ok(file.write_new(&dir.join(CHAIN_FILE))?)
+}

@@ -1,0 +1,172 @@
+//! Metrics and health of the node (docs/operations.md).
+
+use prometheus::{IntGauge, Registry};
+use tokio::sync::watch;
+
+use crate::engine::EngineStatus;
+use crate::pool::Pool;
+use crate::poster::PosterStatus;
+use crate::rpc::Monitor;
+use crate::status::{NodeStatus, SYNC_LAG};
+
+/// Answers the metrics listener.
+pub struct NodeMonitor {
+    registry: Registry,
+    engine: watch::Receiver<EngineStatus>,
+    status: watch::Receiver<NodeStatus>,
+    pool: Option<Pool>,
+    poster: Option<watch::Receiver<PosterStatus>>,
+    gauges: Gauges,
+}
+
+macro_rules! gauges {
+    ($($field:ident: $name:literal, $help:literal;)*) => {
+        struct Gauges { $($field: IntGauge,)* }
+
+        impl Gauges {
+            fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+                let gauges = Self { $($field: IntGauge::new($name, $help)?,)* };
+                $(registry.register(Box::new(gauges.$field.clone()))?;)*
+                Ok(gauges)
+            }
+        }
+    };
+}
+
+gauges! {
+    latest: "bitsect_latest_block", "Number of the latest block";
+    safe: "bitsect_safe_block", "Number of the newest block whose batch is in Bitcoin";
+    finalized: "bitsect_finalized_block", "Number of the newest block whose batch is deep in Bitcoin";
+    units: "bitsect_units", "Units of derivation done";
+    l1_height: "bitsect_l1_height", "Height of the last L1 block derived from";
+    l1_tip: "bitsect_l1_tip", "Height of Bitcoin's tip; -1 while it is not reachable";
+    l1_synced: "bitsect_l1_synced", "1 when everything that Bitcoin Core has is derived";
+    dropped: "bitsect_dropped_batches", "Batches that derived to nothing since the start";
+    reorgs: "bitsect_reorgs", "Reorgs of the L2 chain since the start";
+    paused: "bitsect_sequencer_paused", "1 when the sequencer stands still";
+    pending: "bitsect_pool_pending", "Executable transactions in the mempool";
+    queued: "bitsect_pool_queued", "Transactions in the mempool behind a gap";
+    pool_bytes: "bitsect_pool_bytes", "Bytes in the mempool";
+    waiting_blocks: "bitsect_poster_waiting_blocks", "Blocks that wait for a batch";
+    waiting_bytes: "bitsect_poster_waiting_bytes", "Encoded bytes of transactions that wait for a batch";
+    submitted: "bitsect_poster_batches", "Batches submitted since the start";
+    jobs: "bitsect_poster_jobs", "Batches that are not deep in Bitcoin yet";
+    wallet: "bitsect_wallet_sats", "What the fee wallet can spend, in sats";
+}
+
+impl NodeMonitor {
+    /// Makes the monitor and registers its gauges.
+    ///
+    /// # Errors
+    /// When the registry has gauges of these names already.
+    pub fn new(
+        registry: Registry,
+        engine: watch::Receiver<EngineStatus>,
+        status: watch::Receiver<NodeStatus>,
+        pool: Option<Pool>,
+        poster: Option<watch::Receiver<PosterStatus>>,
+    ) -> Result<Self, prometheus::Error> {
+        let gauges = Gauges::register(&registry)?;
+        Ok(Self {
+            registry,
+            engine,
+            status,
+            pool,
+            poster,
+            gauges,
+        })
+    }
+
+    fn refresh(&self) {
+        let (gauges, engine) = (&self.gauges, self.engine.borrow().clone());
+        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&gauges.latest, engine.latest.number);
+        set(&gauges.safe, engine.safe.number);
+        set(&gauges.finalized, engine.finalized.number);
+        set(&gauges.units, engine.units);
+        set(&gauges.l1_height, engine.l1_height.into());
+        gauges
+            .l1_tip
+            .set(self.status.borrow().l1_tip.map_or(-1, i64::from));
+        set(&gauges.l1_synced, engine.l1_synced.into());
+        set(&gauges.dropped, engine.dropped_batches);
+        set(&gauges.reorgs, engine.reorgs);
+        set(&gauges.paused, engine.paused.is_some().into());
+        if let Some(pool) = &self.pool {
+            let pool = pool.status();
+            let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+            set(&gauges.pending, count(pool.pending));
+            set(&gauges.queued, count(pool.queued));
+            set(&gauges.pool_bytes, count(pool.bytes));
+        }
+        if let Some(poster) = &self.poster {
+            let poster = poster.borrow().clone();
+            set(&gauges.waiting_blocks, poster.waiting_blocks);
+            set(&gauges.waiting_bytes, poster.waiting_bytes);
+            set(&gauges.submitted, poster.submitted);
+            set(&gauges.jobs, poster.jobs);
+            set(&gauges.wallet, poster.wallet_sats);
+        }
+    }
+}
+
+impl Monitor for NodeMonitor {
+    fn metrics(&self) -> &Registry {
+        self.refresh();
+        &self.registry
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let Some(tip) = self.status.borrow().l1_tip else {
+            return Err("Bitcoin Core is not reachable".into());
+        };
+        let engine = self.engine.borrow();
+        let behind = tip.saturating_sub(engine.l1_height);
+        if behind > SYNC_LAG {
+            return Err(format!(
+                "{behind} L1 blocks are not derived yet, from height {}",
+                engine.l1_height
+            ));
+        }
+        match &engine.paused {
+            Some(reason) => Err(format!("the sequencer stands still: {reason}")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_says_what_it_waits_for() {
+        let (engine, engine_watch) = watch::channel(EngineStatus::default());
+        let (status, status_watch) = watch::channel(NodeStatus::default());
+        let monitor = NodeMonitor::new(Registry::new(), engine_watch, status_watch, None, None).unwrap();
+        assert_eq!(monitor.ready().unwrap_err(), "Bitcoin Core is not reachable");
+        status.send_modify(|status| status.l1_tip = Some(100));
+        engine.send_modify(|engine| engine.l1_height = 96);
+        assert_eq!(
+            monitor.ready().unwrap_err(),
+            "4 L1 blocks are not derived yet, from height 96"
+        );
+        engine.send_modify(|engine| engine.l1_height = 97);
+        assert_eq!(monitor.ready(), Ok(()));
+        engine.send_modify(|engine| engine.paused = Some("the safe head is behind".into()));
+        assert!(monitor.ready().unwrap_err().contains("the safe head is behind"));
+    }
+
+    #[test]
+    fn metrics_show_what_the_engine_says() {
+        let (engine, engine_watch) = watch::channel(EngineStatus::default());
+        let (_status, status_watch) = watch::channel(NodeStatus::default());
+        let monitor = NodeMonitor::new(Registry::new(), engine_watch, status_watch, None, None).unwrap();
+        engine.send_modify(|engine| engine.safe.number = 42);
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&monitor.metrics().gather())
+            .unwrap();
+        assert!(text.contains("bitsect_safe_block 42"), "{text}");
+        assert!(text.contains("bitsect_l1_tip -1"), "{text}");
+    }
+}
