@@ -43,12 +43,16 @@ pub fn hash_nodes<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Vec<B256> {
     let platform = Platform::detect();
     let mut nodes = nodes.into_iter();
     let mut hashes = Vec::with_capacity(nodes.size_hint().0);
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch: Vec<&Node> = Vec::with_capacity(BATCH);
     loop {
         batch.clear();
         batch.extend(nodes.by_ref().take(BATCH));
         if batch.is_empty() {
             return hashes;
+        }
+        if let [node] = batch.as_slice() {
+            hashes.push(hash_node(node));
+            continue;
         }
         let mut out = [[0u8; 32]; BATCH];
         platform.hash_many(

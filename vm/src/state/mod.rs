@@ -27,7 +27,7 @@ pub use proof::{
     verify_proof,
 };
 pub use reader::{Account, StateReader};
-pub use row::{ROW_LEVELS, RowError, RowKey, RowNodes, RowReader, RowUpdate, update_rows};
+pub use row::{ROW_LEVELS, RowError, RowKey, RowNodes, RowReader, RowUpdate, row_changes, update_rows};
 pub use update::update;
 pub use walk::{TreeError, TreeState};
 

@@ -232,6 +232,9 @@ proptest! {
             let (root, nodes) = reference(&step.values());
             prop_assert_eq!(map.root, root);
             prop_assert!(map.nodes == nodes);
+            let update = update(memory.root(), &changes, &memory).unwrap();
+            let rows = row_changes(&update.nodes, &memory).unwrap();
+            prop_assert_eq!(rows, update_rows(memory.root(), &changes, &memory).unwrap().rows);
             prop_assert_eq!(memory.apply(&changes).unwrap(), root);
             let mut direct = MemoryState::new();
             direct.apply(&Model::default().changes_to(step)).unwrap();

@@ -3,16 +3,18 @@
 use alloc::vec::Vec;
 use alloy_primitives::{B256, KECCAK256_EMPTY};
 
-use super::super::hash::{EMPTY, STEM_TAG, halves};
-use super::super::path::{SUBTREE_LEVELS, bit};
-use super::super::pending::{Child, Pending};
+use super::super::hash::{EMPTY, STEM_TAG, halves, join};
 use super::super::update::{parse_stem, stem_word};
-use super::super::{NodePath, Position, Stem};
+use super::super::{Node, NodePath, Position, Stem};
 use super::Row;
+use super::heap::Heap;
 use super::key::{ROW_LEVELS, RowKey, STEM_NUMBERS};
 
 /// An entry's first byte from here on is a stem's: plus its levels below the row's root.
 const STEM_ENTRY: u8 = 1 << ROW_LEVELS;
+
+/// The number of the first pair of values in a stem row.
+const PAIR_NUMBERS: u8 = 128;
 
 /// What a trunk row is computed from, from left to right.
 enum Entry {
@@ -22,32 +24,12 @@ enum Entry {
     Stem { level: u8, stem: Stem, root: B256 },
 }
 
-impl Entry {
-    fn turns_right(&self, position: Position, top: u8) -> bool {
-        match self {
-            Self::Below { bits, .. } => {
-                let level = position.depth().saturating_sub(top);
-                (*bits << level) & (1 << ROW_LEVELS >> 1) != 0
-            }
-            Self::Stem { stem, .. } => bit(stem, position.depth()),
-        }
-    }
-}
-
 /// Reads a row; `None` when the bytes are not a row.
 pub(super) fn decode(key: &RowKey, bytes: &[u8]) -> Option<Row> {
-    let mut pending = Pending::default();
-    let top = match key {
-        RowKey::Trunk(position) => trunk_nodes(&mut pending, *position, *position, &entries(bytes)?)?,
-        RowKey::Stem(stem) => value_nodes(&mut pending, stem, 0, 0, &values(bytes)?),
-    };
-    let (root, nodes) = pending.finish(top);
-    let mut nodes: Vec<_> = nodes
-        .into_iter()
-        .filter_map(|(path, node)| Some((RowKey::of(&path).1, node?)))
-        .collect();
-    nodes.sort_unstable_by_key(|(number, _)| *number);
-    Some(Row { root, nodes })
+    match key {
+        RowKey::Trunk(position) => trunk_nodes(*position, &entries(bytes)?),
+        RowKey::Stem(_) => value_nodes(&values(bytes)?),
+    }
 }
 
 /// Writes a row; `None` when nothing is left in it.
@@ -90,30 +72,41 @@ fn entries(mut bytes: &[u8]) -> Option<Vec<Entry>> {
     (!entries.is_empty()).then_some(entries)
 }
 
-fn trunk_nodes(pending: &mut Pending, top: Position, position: Position, entries: &[Entry]) -> Option<Child> {
-    let level = position.depth().saturating_sub(top.depth());
-    match entries {
-        [] => return Some(Child::EMPTY),
-        [
-            Entry::Stem {
-                level: at,
-                stem,
-                root,
-            },
-        ] if *at == level && level < ROW_LEVELS && position.covers(stem) => {
-            let word = Child::Hash(stem_word(stem));
-            let inner = pending.push(NodePath::Stem(position), word, Child::Hash(*root));
-            return Some(pending.push(NodePath::Trunk(position), inner, Child::Hash(STEM_TAG)));
+fn trunk_nodes(top: Position, entries: &[Entry]) -> Option<Row> {
+    let mut heap = Heap::new();
+    let (mut lowest, mut stems) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Entry::Below { bits, hash } => {
+                heap.set(STEM_NUMBERS | bits, *hash)?;
+                lowest.push(STEM_NUMBERS | bits);
+            }
+            Entry::Stem { level, stem, root } if *level < ROW_LEVELS && top.covers(stem) => {
+                let position = Position::of(stem, top.depth().checked_add(*level)?);
+                let (_, number) = RowKey::of(&NodePath::Trunk(position));
+                stems.push((number, join(stem_word(stem), *root)));
+            }
+            Entry::Stem { .. } => return None,
         }
-        [Entry::Below { hash, .. }] if level == ROW_LEVELS => return Some(Child::Hash(*hash)),
-        _ if level >= ROW_LEVELS => return None,
-        _ => {}
     }
-    let split = entries.partition_point(|entry| !entry.turns_right(position, top.depth()));
-    let (left, right) = entries.split_at_checked(split)?;
-    let left = trunk_nodes(pending, top, position.child(false)?, left)?;
-    let right = trunk_nodes(pending, top, position.child(true)?, right)?;
-    Some(pending.push(NodePath::Trunk(position), left, right))
+    let inner = heap.add(stems.iter().map(|(number, node)| (number | STEM_NUMBERS, *node)));
+    let outer = stems
+        .iter()
+        .zip(inner)
+        .map(|((number, _), hash)| (*number, join(hash, STEM_TAG)));
+    let outer = heap.add(outer);
+    let mut numbers: Vec<u8> = stems.iter().map(|(number, _)| *number).collect();
+    for (number, hash) in numbers.iter().zip(outer) {
+        heap.set(*number, hash)?;
+    }
+    if lowest.is_empty() {
+        let level = numbers.iter().filter_map(|number| number.checked_ilog2()).max()?;
+        (lowest, numbers) = numbers
+            .into_iter()
+            .partition(|number| number.checked_ilog2() == Some(level));
+    }
+    lowest.sort_unstable();
+    heap.finish(lowest, &numbers)
 }
 
 fn write_trunk(row: &Row, position: Position, number: u8, level: u8, out: &mut Vec<u8>) {
@@ -172,39 +165,31 @@ fn pad(digits: &[u8]) -> Option<B256> {
     Some(value)
 }
 
-fn value_nodes(pending: &mut Pending, stem: &Stem, level: u8, index: u8, values: &[(u8, B256)]) -> Child {
-    if values.is_empty() {
-        return Child::EMPTY;
+fn value_nodes(values: &[(u8, B256)]) -> Option<Row> {
+    let mut pairs: Vec<(u8, Node)> = Vec::with_capacity(values.len());
+    for (sub_index, value) in values {
+        let number = PAIR_NUMBERS | (sub_index >> 1);
+        if pairs.last().is_none_or(|(last, _)| *last != number) {
+            pairs.push((number, join(EMPTY, EMPTY)));
+        }
+        let (left, right) = pairs.last_mut()?.1.split_at_mut(32);
+        let half = if sub_index & 1 == 0 { left } else { right };
+        half.copy_from_slice(value.as_slice());
     }
-    let height = SUBTREE_LEVELS.saturating_sub(1).saturating_sub(level);
-    let split = values.partition_point(|(sub_index, _)| (sub_index >> height) & 1 == 0);
-    let (left, right) = values.split_at_checked(split).unwrap_or((values, &[]));
-    let (left, right) = if height == 0 {
-        let value = |values: &[(u8, B256)]| Child::Hash(values.first().map_or(EMPTY, |(_, value)| *value));
-        (value(left), value(right))
-    } else {
-        let (below, index) = (level.saturating_add(1), index.wrapping_mul(2));
-        (
-            value_nodes(pending, stem, below, index, left),
-            value_nodes(pending, stem, below, index | 1, right),
-        )
-    };
-    pending.push(
-        NodePath::Subtree {
-            stem: *stem,
-            level,
-            index,
-        },
-        left,
-        right,
-    )
+    let numbers: Vec<u8> = pairs.iter().map(|(number, _)| *number).collect();
+    let mut heap = Heap::new();
+    let hashes = heap.add(pairs);
+    for (number, hash) in numbers.iter().zip(hashes) {
+        heap.set(*number, hash)?;
+    }
+    heap.finish(numbers, &[])
 }
 
 fn write_values(row: &Row, out: &mut Vec<u8>) {
     let pairs = row
         .nodes
         .iter()
-        .filter_map(|(number, node)| Some((number.checked_sub(128)?, node)));
+        .filter_map(|(number, node)| Some((number.checked_sub(PAIR_NUMBERS)?, node)));
     for (pair, node) in pairs {
         let (left, right) = halves(node);
         for (sub_index, value) in [(pair.wrapping_mul(2), left), (pair.wrapping_mul(2) | 1, right)] {

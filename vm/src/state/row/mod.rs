@@ -4,6 +4,7 @@
 //! trunk, and one row all values of a stem: three or four rows for a value in a tree of ten million.
 
 mod format;
+mod heap;
 mod key;
 
 use alloc::vec::Vec;
@@ -156,12 +157,46 @@ pub fn update_rows<R: RowReader>(
 ) -> Result<RowUpdate, UpdateError<RowError<R::Error>>> {
     let nodes = RowNodes::new(reader);
     let update = update(root, changes, &nodes)?;
-    let mut rows = nodes.rows.into_inner();
     // A row that was not read is new: the update reads every old node that it replaces.
+    let rows = apply(nodes.rows.into_inner(), &update.nodes, |_| Ok(None)).map_err(UpdateError::Read)?;
+    Ok(RowUpdate {
+        root: update.root,
+        rows,
+    })
+}
+
+/// Computes the rows that differ after an update that was made elsewhere, keys ascending; `None` where a row is gone.
+///
+/// # Errors
+/// When a row cannot be read or is malformed.
+pub fn row_changes<R: RowReader>(
+    nodes: &[(NodePath, Option<Node>)],
+    reader: &R,
+) -> Result<ChangedRows, RowError<R::Error>> {
+    apply(HashMap::default(), nodes, |key| {
+        let bytes = reader.row(&key).map_err(RowError::Read)?;
+        bytes
+            .map(|bytes| format::decode(&key, &bytes).ok_or(RowError::Malformed { key }))
+            .transpose()
+    })
+}
+
+type ChangedRows = Vec<(RowKey, Option<Vec<u8>>)>;
+
+/// Puts changed nodes into their rows, which are in `rows` or come from `load`, or are new.
+fn apply<E>(
+    mut rows: HashMap<RowKey, Row>,
+    nodes: &[(NodePath, Option<Node>)],
+    load: impl Fn(RowKey) -> Result<Option<Row>, E>,
+) -> Result<ChangedRows, E> {
     let mut changed = Vec::new();
-    for (path, node) in update.nodes {
-        let (key, number) = RowKey::of(&path);
-        rows.entry(key).or_default().set(number, node);
+    for (path, node) in nodes {
+        let (key, number) = RowKey::of(path);
+        let row = match rows.entry(key) {
+            Entry::Occupied(row) => row.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(load(key)?.unwrap_or_default()),
+        };
+        row.set(number, *node);
         if changed.last() != Some(&key) {
             changed.push(key);
         }
@@ -169,8 +204,5 @@ pub fn update_rows<R: RowReader>(
     changed.sort_unstable();
     changed.dedup();
     let encode = |key: RowKey| (key, rows.get(&key).and_then(|row| format::encode(&key, row)));
-    Ok(RowUpdate {
-        root: update.root,
-        rows: changed.into_iter().map(encode).collect(),
-    })
+    Ok(changed.into_iter().map(encode).collect())
 }
