@@ -105,7 +105,8 @@ mod writer {
     use alloy_primitives::{B256, U256};
 
     use super::{
-        EXPONENTS, LAST_DECIMAL, LAST_PADDED, MANTISSA_MAX, NEGATIVE_BASE, NUMBER_BASE, PADDED_BASE, RAW,
+        ADDRESS, EXPONENTS, FIRST_PADDED, LAST_DECIMAL, LAST_PADDED, MANTISSA_MAX, NEGATIVE_BASE,
+        NUMBER_BASE, PADDED_BASE, RAW,
     };
 
     /// The shortest form of a word.
@@ -148,9 +149,11 @@ mod writer {
                 top.extend(used.next());
                 rest.extend(used);
             }
-            ..RAW => rest.extend(low(form.saturating_sub(NUMBER_BASE))),
+            ADDRESS..RAW => rest.extend(low(form.saturating_sub(NUMBER_BASE))),
             RAW => rest.extend(word.iter()),
-            ..=LAST_PADDED => rest.extend(word.iter().take(usize::from(form.saturating_sub(PADDED_BASE)))),
+            FIRST_PADDED..=LAST_PADDED => {
+                rest.extend(word.iter().take(usize::from(form.saturating_sub(PADDED_BASE))))
+            }
             _ => rest.extend(low(form.saturating_sub(NEGATIVE_BASE))),
         }
     }
@@ -187,10 +190,10 @@ mod writer {
             .filter(|_| word.iter().skip(16).any(|byte| *byte != 0));
         for exponent in 0..EXPONENTS {
             let current = reduced?;
-            if let Ok(mantissa) = u64::try_from(current) {
-                if best.is_none_or(|(_, so_far)| mantissa_bytes(mantissa) < mantissa_bytes(so_far)) {
-                    best = Some((exponent, mantissa));
-                }
+            if let Ok(mantissa) = u64::try_from(current)
+                && best.is_none_or(|(_, so_far)| mantissa_bytes(mantissa) < mantissa_bytes(so_far))
+            {
+                best = Some((exponent, mantissa));
             }
             if current % 10 != 0 {
                 break;
