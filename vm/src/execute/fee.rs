@@ -91,6 +91,7 @@ pub fn estimated_size(transaction: &Transaction) -> u64 {
 }
 
 /// The L1 data fee in wei of so many estimated bytes at a fee rate in sat per 1,000 vB.
+#[inline]
 pub fn l1_fee(bytes: u64, fee_rate: u64) -> U256 {
     // Below 2^150: neither product can overflow.
     U256::from(bytes)
@@ -129,6 +130,7 @@ pub struct FeeRules {
 
 impl FeeRules {
     /// The L1 data fee of so many estimated bytes, in wei.
+    #[inline]
     pub fn l1_fee(&self, bytes: u64) -> U256 {
         l1_fee(bytes, self.l1_fee_rate)
     }

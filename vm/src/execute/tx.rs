@@ -120,6 +120,7 @@ impl EvmTransaction {
     }
 
     /// Whether this is a deposit.
+    #[inline]
     pub const fn is_deposit(&self) -> bool {
         self.mint.is_some()
     }
@@ -155,66 +156,82 @@ impl From<TxEnv> for EvmTransaction {
     }
 }
 
+// Inlined into the interpreter, which is compiled where the database is known.
 impl EvmTransactionTr for EvmTransaction {
     type AccessListItem<'a> = &'a AccessListItem;
     type Authorization<'a> = &'a Either<SignedAuthorization, RecoveredAuthorization>;
 
+    #[inline]
     fn tx_type(&self) -> u8 {
         self.env.tx_type
     }
 
+    #[inline]
     fn caller(&self) -> Address {
         self.env.caller
     }
 
+    #[inline]
     fn gas_limit(&self) -> u64 {
         self.env.gas_limit
     }
 
+    #[inline]
     fn value(&self) -> U256 {
         self.env.value
     }
 
+    #[inline]
     fn input(&self) -> &Bytes {
         &self.env.data
     }
 
+    #[inline]
     fn nonce(&self) -> u64 {
         self.env.nonce
     }
 
+    #[inline]
     fn kind(&self) -> TxKind {
         self.env.kind
     }
 
+    #[inline]
     fn chain_id(&self) -> Option<u64> {
         self.env.chain_id
     }
 
+    #[inline]
     fn gas_price(&self) -> u128 {
         self.env.gas_price
     }
 
+    #[inline]
     fn access_list(&self) -> Option<impl Iterator<Item = Self::AccessListItem<'_>>> {
         Some(self.env.access_list.0.iter())
     }
 
+    #[inline]
     fn blob_versioned_hashes(&self) -> &[B256] {
         &self.env.blob_hashes
     }
 
+    #[inline]
     fn max_fee_per_blob_gas(&self) -> u128 {
         self.env.max_fee_per_blob_gas
     }
 
+    #[inline]
     fn authorization_list_len(&self) -> usize {
         self.env.authorization_list.len()
     }
 
+    #[inline]
     fn authorization_list(&self) -> impl Iterator<Item = Self::Authorization<'_>> {
         self.env.authorization_list.iter()
     }
 
+    #[inline]
     fn max_priority_fee_per_gas(&self) -> Option<u128> {
         self.env.gas_priority_fee
     }
