@@ -29,6 +29,11 @@
 //! - Once a child is out (it is *latched*, which is durable before the child is sent), or when it is pre-signed, it is
 //!   lifted by a child that spends the wallet's change of it.
 //! - A reveal is replaced alone.
+//!
+//! A transaction that builds on another job's (the next commit, on this one's baton) is safe once that one is latched or
+//! confirmed: then its id does not change any more. Fund it with
+//! [`unconfirmed: false`](crate::wallet::Funding::unconfirmed) while the wallet has confirmed coins, because a commit whose
+//! change is spent cannot be lifted.
 
 mod broadcast;
 mod bump;

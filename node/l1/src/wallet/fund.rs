@@ -343,7 +343,7 @@ impl Inner {
     fn make_psbt(&mut self, request: &Funding, draft: Draft) -> Result<Funded, FundError> {
         let tx = unsigned(request, &draft.coins, draft.change.as_ref());
         let outpoints: Vec<OutPoint> = draft.coins.iter().map(|c| c.outpoint).collect();
-        let change = draft.change.is_some().then(|| request.outputs.len() as u32);
+        let change = draft.change.is_some().then_some(request.outputs.len() as u32);
         let bad = |e: &dyn std::fmt::Display| FundError::Request {
             reason: e.to_string(),
         };
