@@ -12,6 +12,7 @@ pub mod genesis;
 pub mod monitor;
 pub mod pool;
 pub mod poster;
+pub mod prune;
 pub mod purse;
 pub mod rpc;
 pub mod run;

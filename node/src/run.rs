@@ -27,6 +27,7 @@ use crate::genesis;
 use crate::monitor::NodeMonitor;
 use crate::pool::{Pool, PoolConfig, StoreState};
 use crate::poster::{self, Poster, PosterParts, PosterStatus};
+use crate::prune;
 use crate::rpc::{self, Context, Forwarder, Monitor, RpcConfig, RpcMetrics, Submit};
 use crate::status::NodeStatus;
 use crate::store::{Head, Store, StoreOptions};
@@ -212,6 +213,8 @@ impl Node {
         let stop = shutdown.child_token();
         let mut tasks = Tasks::new();
         self.start_follow(&mut tasks, &stop);
+        let pruning = prune::run(self.store.clone(), self.config.history, stop.clone());
+        start(&mut tasks, "prune", pruning);
         let poster = self.start_poster(&mut tasks, &stop)?;
         self.start_status(&mut tasks, poster.clone(), &stop);
         self.start_servers(&mut tasks, listeners, poster, &stop)?;

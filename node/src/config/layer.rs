@@ -69,7 +69,7 @@ layer! {
     block_time_ms: u64, "BITSECT_BLOCK_TIME_MS";
     /// Milliseconds after which an empty block is made when nothing arrives.
     heartbeat_ms: u64, "BITSECT_HEARTBEAT_MS";
-    /// L1 blocks by which the safe head's origin may be behind before the sequencer stops.
+    /// L1 blocks for which blocks may wait without a batch taking effect before the sequencer stops.
     max_safe_lag_l1_blocks: u32, "BITSECT_MAX_SAFE_LAG_L1_BLOCKS";
     /// Seconds that a block waits at most for its batch to be made.
     max_batch_delay_seconds: u64, "BITSECT_MAX_BATCH_DELAY_SECONDS";

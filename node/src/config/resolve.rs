@@ -64,7 +64,7 @@ pub struct SequencerOptions {
     pub block_time: Duration,
     /// Time after which an empty block is made.
     pub heartbeat: Duration,
-    /// L1 blocks by which the safe head's origin may be behind.
+    /// L1 blocks for which blocks may wait without a batch taking effect.
     pub max_safe_lag: u32,
     /// How batches are posted.
     pub poster: PosterConfig,

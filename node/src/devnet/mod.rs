@@ -7,7 +7,7 @@ mod setup;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use clap::Args;
@@ -26,8 +26,10 @@ pub const DATA_DIR: &str = "bitsect-devnet";
 const MARKER: &str = "bitsect-devnet";
 /// Where Bitcoin Core's RPC address is written for the other commands.
 const L1_URL_FILE: &str = "bitcoin.url";
-/// Blocks mined when a chain is continued: Bitcoin's median time has to come near the clock again.
+/// Blocks mined when a chain is continued after a long time: they bring Bitcoin's median time to the clock again.
 const CATCH_UP_BLOCKS: u32 = 11;
+/// Seconds that the median time may be behind without that; well below the drift that L2 blocks may have.
+const OLD_AFTER: u64 = 86_400;
 /// How long the nodes may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// The pause between two questions whether they do.
@@ -99,7 +101,7 @@ pub async fn run(args: DevnetArgs, shutdown: CancellationToken) -> eyre::Result<
     let l1_url = bitcoind.rpc_url();
     std::fs::write(args.data_dir.join(L1_URL_FILE), &l1_url).wrap_err("failed to write the RPC address")?;
     if args.data_dir.join(setup::CHAIN_FILE).exists() {
-        bitcoind.mine(CATCH_UP_BLOCKS).await.wrap_err("failed to mine")?;
+        catch_up(&bitcoind).await?;
     } else {
         setup::start_chain(&bitcoind, &args.data_dir)
             .await
@@ -111,6 +113,21 @@ pub async fn run(args: DevnetArgs, shutdown: CancellationToken) -> eyre::Result<
     };
     bitcoind.stop().await.wrap_err("failed to stop Bitcoin Core")?;
     ran
+}
+
+async fn catch_up(bitcoind: &Bitcoind) -> eyre::Result<()> {
+    let info = bitcoind
+        .client()
+        .get_blockchain_info()
+        .await
+        .wrap_err("failed to ask Bitcoin Core")?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    if now.saturating_sub(info.median_time) > OLD_AFTER {
+        bitcoind.mine(CATCH_UP_BLOCKS).await.wrap_err("failed to mine")?;
+    }
+    Ok(())
 }
 
 /// Makes the folder, or empties it; refuses one with anything else in it.

@@ -32,6 +32,9 @@ pub(super) struct Core {
     /// The open batch, decoded once for all its blocks.
     pub(super) batch: Option<OpenedBatch>,
     pub(super) status: EngineStatus,
+    /// Where the chain state's tip was when it last moved, or when nothing waited for a batch: its number, and the
+    /// L1 height then.
+    pub(super) progress: (u64, u32),
 }
 
 /// A decoded batch and where it is.
@@ -58,6 +61,7 @@ impl Core {
             events,
             runtime,
             tip: chain.tip.clone(),
+            progress: (chain.tip.header.number, chain.l1.height),
             chain,
             units,
             batch: None,

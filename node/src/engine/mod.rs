@@ -47,7 +47,7 @@ pub struct SequencerConfig {
     pub block_time: Duration,
     /// The most time between two blocks: an empty one is made when nothing arrives.
     pub heartbeat: Duration,
-    /// L1 blocks that the safe head's origin may be behind L1 before no more blocks are made: what stays
+    /// L1 blocks for which blocks may wait without any batch taking effect before no more are made: what stays
     /// unposted for a whole sequencing window is lost.
     pub max_safe_lag: u32,
     /// Encoded bytes of transactions after which a block is full, so that batches keep up.
@@ -214,7 +214,11 @@ impl Loop {
                 Some(at) => commands.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
             let result = match command {
-                Ok(Command::L1(event, reply)) => answer(reply, self.core.l1(event)),
+                Ok(Command::L1(event, reply)) => {
+                    // It may bring an origin, and with it deposits.
+                    arrived = true;
+                    answer(reply, self.core.l1(event))
+                }
                 Ok(Command::Import(block, reply)) => answer(reply, self.core.import(*block)),
                 Ok(Command::Arrived) => {
                     arrived = true;

@@ -56,14 +56,25 @@ impl Core {
             return Ok(idle);
         }
         self.append(&filled.block)?;
-        Ok(Sequenced { built: true, pending: filled.pending, started })
+        // Origins that queue up are taken at the pace of full blocks, not of empty ones.
+        let pending = filled.pending || self.next_origin().is_some();
+        Ok(Sequenced { built: true, pending, started })
     }
 
     /// Says why no block may be made: what stays unposted for a whole window would be lost.
-    fn paused(&self, sequencer: &SequencerConfig) -> Option<String> {
-        let lag = self.chain.l1.height.saturating_sub(self.chain.tip.origin_height);
+    ///
+    /// What counts is how long blocks wait for a batch, not how old their origins are: after a standstill the origins are
+    /// old, and only making and posting blocks on them brings the chain back.
+    fn paused(&mut self, sequencer: &SequencerConfig) -> Option<String> {
+        let (safe, l1) = (self.chain.tip.header.number, self.chain.l1.height);
+        let waits = self.tip.header.number > safe;
+        if !waits || self.progress.0 != safe || self.progress.1 > l1 {
+            self.progress = (safe, l1);
+        }
+        let lag = l1 - self.progress.1;
         if lag > sequencer.max_safe_lag {
-            return Some(format!("safe head's origin is {lag} L1 blocks behind, limit {}", sequencer.max_safe_lag));
+            let limit = sequencer.max_safe_lag;
+            return Some(format!("the safe head has not moved for {lag} L1 blocks, limit {limit}"));
         }
         if lag > sequencer.max_safe_lag / 2 {
             tracing::warn!(lag, limit = sequencer.max_safe_lag, "batches fall behind; sequencing stops at the limit");

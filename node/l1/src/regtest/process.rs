@@ -41,6 +41,8 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(args)
+            // A terminal sends Ctrl-C to the whole group; the owner stops Core in order instead.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&errors)?);
