@@ -33,7 +33,7 @@ pub struct ChainFile {
 #[derive(Debug, thiserror::Error)]
 pub enum ChainFileError {
     /// The file cannot be read or written.
-    #[error("chain file {}: {source}", path.display())]
+    #[error("chain file {}", path.display())]
     File {
         /// The file.
         path: PathBuf,

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The configuration file, or one that it names, cannot be read.
-    #[error("{option} file {}: {source}", path.display())]
+    #[error("{option} file {}", path.display())]
     File {
         /// The option that names the file.
         option: &'static str,
