@@ -53,16 +53,24 @@ pub(super) fn start(
 ) -> std::io::Result<()> {
     let (to_writer, checked) = sync_channel(CHECKED_GROUPS);
     let checker = shared.clone();
+    // Threads of its own: a check may wait for the store's writer, and the writer for rayon's common threads.
+    let threads = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("pool-recover-{index}"));
+    let threads = threads.build().map_err(std::io::Error::other)?;
     std::thread::Builder::new()
         .name("pool-check".into())
-        .spawn(move || check(&checker, requests, &to_writer))?;
+        .spawn(move || check(&checker, &threads, requests, &to_writer))?;
     std::thread::Builder::new()
         .name("pool-journal".into())
         .spawn(move || write(&shared, journal, &checked))?;
     Ok(())
 }
 
-fn check(shared: &Shared, mut requests: mpsc::Receiver<Request>, to_writer: &SyncSender<Vec<Checked>>) {
+fn check(
+    shared: &Shared,
+    threads: &rayon::ThreadPool,
+    mut requests: mpsc::Receiver<Request>,
+    to_writer: &SyncSender<Vec<Checked>>,
+) {
     while let Some(first) = requests.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP_LIMIT {
@@ -82,7 +90,7 @@ fn check(shared: &Shared, mut requests: mpsc::Receiver<Request>, to_writer: &Syn
         // A lone transaction is not worth waking other threads for.
         let group: Vec<_> = match group.len() {
             1 => group.into_iter().map(check_one).collect(),
-            _ => group.into_par_iter().map(check_one).collect(),
+            _ => threads.install(|| group.into_par_iter().map(check_one).collect()),
         };
         if to_writer.send(group).is_err() {
             return;

@@ -26,6 +26,8 @@ pub(super) struct FeedItem {
     pub heads: Vec<(BlockRef, Box<RawValue>)>,
     /// Logs of removed blocks (`removed: true`), then of new ones, in order.
     pub logs: Vec<Log>,
+    /// Whether events were missed before this: then who needs all of them has to start again.
+    pub gap: bool,
 }
 
 /// The source of subscriptions and filters.
@@ -61,6 +63,12 @@ async fn run(
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "subscriptions missed chain events");
                 kept = Kept::default();
+                // Without subscribers there is nobody to tell.
+                drop(sender.send(Arc::new(FeedItem {
+                    heads: Vec::new(),
+                    logs: Vec::new(),
+                    gap: true,
+                })));
                 continue;
             }
             Err(broadcast::error::RecvError::Closed) => return,
@@ -123,6 +131,7 @@ fn read(store: &Store, event: ChainEvent, kept: &mut Kept) -> Result<FeedItem, S
     let mut item = FeedItem {
         heads: Vec::new(),
         logs: Vec::new(),
+        gap: false,
     };
     for block in &event.removed {
         item.logs.extend(

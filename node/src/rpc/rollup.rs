@@ -1,9 +1,11 @@
 //! The `rollup` namespace: where the chain stands on Bitcoin.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_consensus::TxReceipt;
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_rpc_types::TransactionRequest;
 use alloy_sol_types::SolValue;
 use bitsect_vm::chain::predeploys::BRIDGE;
+use bitsect_vm::chain::{OutPoint, Transaction};
 use bitsect_vm::execute::{SizeParts, estimated_size, l1_fee, read_fee_rate};
 use revm::context::result::ExecutionResult;
 use serde::{Deserialize, Serialize};
@@ -56,6 +58,10 @@ pub(super) fn register(module: &mut Module) {
     });
     light(module, "rollup_estimateL1Fee", 1, estimate_l1_fee);
     heavy(module, "rollup_withdrawal", 1, withdrawal);
+    heavy(module, "rollup_deposit", 1, |context, args, deadline| {
+        let outpoint: Outpoint = args.required()?;
+        deposit(context, &outpoint.0, deadline)
+    });
     light(module, "rollup_version", 0, |context, _| {
         Ok(json!({ "client": CLIENT_VERSION, "chainId": context.params.execution.chain_id }))
     });
@@ -214,7 +220,7 @@ fn withdrawal(context: &Context, args: &mut Args, deadline: std::time::Instant) 
 fn block_of_withdrawal(context: &Context, id: u64, deadline: std::time::Instant) -> RpcResult<Option<Value>> {
     use crate::store::{LogLimits, LogQuery};
     let snapshot = context.snapshot()?;
-    let event = alloy_primitives::keccak256("WithdrawalRequested(uint64,address,uint64,bytes)");
+    let event = keccak256("WithdrawalRequested(uint64,address,uint64,bytes)");
     let query = LogQuery {
         from: 0,
         to: u64::MAX,
@@ -232,4 +238,73 @@ fn block_of_withdrawal(context: &Context, id: u64, deadline: std::time::Instant)
     Ok(found.first().map(|log| {
         json!({ "number": log.block.number, "hash": log.block.hash, "transactionHash": log.transaction_hash })
     }))
+}
+
+/// A Bitcoin output as `txid:vout`, the txid as Bitcoin's tools show it.
+struct Outpoint(OutPoint);
+
+impl<'de> Deserialize<'de> for Outpoint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parse = |text: &str| -> Option<OutPoint> {
+            let (txid, vout) = text.split_once(':')?;
+            let mut txid: [u8; 32] = hex::decode(txid).ok()?.try_into().ok()?;
+            txid.reverse();
+            Some(OutPoint {
+                txid: txid.into(),
+                vout: vout.parse().ok()?,
+            })
+        };
+        parse(&text)
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("expected an outpoint: txid:vout"))
+    }
+}
+
+/// Finds the L2 transaction of an accepted deposit, newest blocks first; null when no block has it. Only blocks
+/// that begin an L1 origin can, and they say in their header that they have transactions from Bitcoin.
+fn deposit(context: &Context, outpoint: &OutPoint, deadline: std::time::Instant) -> RpcResult<Option<Value>> {
+    let snapshot = context.snapshot()?;
+    let latest = snapshot.head(Head::Latest).map_err(error::internal)?.number;
+    let encoded = alloy_rlp::encode(*outpoint);
+    for number in (1..=latest).rev() {
+        if std::time::Instant::now() > deadline {
+            return Err(error::limit(format!("the search timed out at block {number}")));
+        }
+        let Some(header) = snapshot.header(number).map_err(error::internal)? else {
+            continue;
+        };
+        if header.inbox_count == 0 {
+            continue;
+        }
+        // How derivation names a deposit (docs/derivation.md).
+        let id = keccak256([header.l1_origin().hash.as_slice(), &encoded].concat());
+        let source = keccak256([[0; 32], id.0].concat());
+        let body = snapshot
+            .body(number)
+            .map_err(error::internal)?
+            .unwrap_or_default();
+        for (index, (_, tx)) in body.iter().take(header.inbox_count as usize).enumerate() {
+            let Transaction::Deposit(deposit) = tx else {
+                continue;
+            };
+            if deposit.source_hash != source {
+                continue;
+            }
+            let receipts = snapshot
+                .receipts(number)
+                .map_err(error::internal)?
+                .unwrap_or_default();
+            return Ok(Some(json!({
+                "outpoint": format!("{}:{}", display_hash(outpoint.txid), outpoint.vout),
+                "to": deposit.to.to(),
+                "amountWei": deposit.value,
+                "block": { "number": number, "hash": header.hash },
+                "transactionHash": tx.tx_hash(),
+                "success": receipts.get(index).map(|stored| stored.receipt.status()),
+                "l1Origin": L1Block::new(&header.l1_origin()),
+            })));
+        }
+    }
+    Ok(None)
 }

@@ -148,6 +148,9 @@ impl Entry {
             Source::Nothing => {}
             Source::Feed(receiver) => {
                 while let Some(item) = next(receiver)? {
+                    if item.gap {
+                        return None;
+                    }
                     match (&self.kind, &mut changes) {
                         (Kind::Logs(filter), Changes::Logs(logs)) => {
                             logs.extend(item.logs.iter().filter(|log| in_range(filter, log)).cloned());

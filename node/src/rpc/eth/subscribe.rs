@@ -126,6 +126,9 @@ async fn heads(
     mut feed: broadcast::Receiver<Arc<FeedItem>>,
 ) -> Result<(), SubscriptionError> {
     while let Some(item) = next(&sink, &mut feed).await? {
+        if item.gap {
+            return Err("chain events were missed".into());
+        }
         for (_, head) in &item.heads {
             sink.send_timeout(head.clone(), SEND_TIMEOUT).await?;
         }
@@ -139,6 +142,9 @@ async fn matching_logs(
     filter: &Filter,
 ) -> Result<(), SubscriptionError> {
     while let Some(item) = next(&sink, &mut feed).await? {
+        if item.gap {
+            return Err("chain events were missed".into());
+        }
         for log in item.logs.iter().filter(|log| filters::in_range(filter, log)) {
             send(&sink, log).await?;
         }

@@ -118,7 +118,7 @@ pub(super) fn raw(tx: &Transaction) -> String {
     format!("0x{}", hex::encode(tx.encoded_2718()))
 }
 
-fn origin(height: u32) -> L1Info {
+pub(super) fn origin(height: u32) -> L1Info {
     L1Info {
         height,
         hash: B256::repeat_byte(height as u8),
@@ -248,6 +248,7 @@ impl Chain {
         let tree = update(old.root(), &outcome.changes, &old).unwrap();
         let header = seal(&parent.header, &attributes, &transactions, &outcome, tree.root);
         let hash = header.hash_slow();
+        let inbox_count = transactions.iter().filter(|tx| tx.is_deposit()).count() as u32;
         let block = NewBlock {
             header,
             hash,
@@ -261,7 +262,7 @@ impl Chain {
                 height,
                 hash: origin(height).hash,
             },
-            inbox_count: 0,
+            inbox_count,
         };
         drop((old, snapshot));
         self.store

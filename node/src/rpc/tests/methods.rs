@@ -1,11 +1,13 @@
 //! What the methods answer about a known chain.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
+use bitsect_vm::chain::OutPoint;
+use bitsect_vm::derive::{AcceptedDeposit, InboxItem};
 use bitsect_vm::state::{BASIC_DATA, STEM_TAG, hash_node, header_key, slot_key};
 use serde_json::{Value, json};
 
 use super::Node;
-use super::chain::{address, deploy, poke, raw, transfer};
+use super::chain::{address, deploy, origin, poke, raw, transfer};
 use crate::events::ChainEvent;
 
 fn number(value: &Value) -> u128 {
@@ -535,4 +537,54 @@ async fn rollup_namespace() {
     assert!(document["methods"].as_array().unwrap().len() > 70);
     assert_eq!(node.call("web3_sha3", json!(["0x"])).await, json!(keccak256([])));
     assert_eq!(node.call("eth_syncing", json!([])).await, false);
+}
+
+#[tokio::test]
+async fn a_deposit_is_found_by_its_bitcoin_output() {
+    let node = filled();
+    let vault_output = OutPoint {
+        txid: B256::repeat_byte(0xab),
+        vout: 3,
+    };
+    let to = Address::repeat_byte(0x66);
+    let item = InboxItem::Deposit(AcceptedDeposit {
+        vault_output,
+        to,
+        sats: 5_000,
+    });
+    let tx = item.transaction(&origin(3).hash).unwrap();
+    let block = node.chain.block(vec![tx.clone(), transfer(1, 2)], Some(3));
+    let found = node
+        .call("rollup_deposit", json!([format!("{}:3", "ab".repeat(32))]))
+        .await;
+    assert_eq!(found["transactionHash"], json!(tx.tx_hash()));
+    assert_eq!(found["block"], json!({ "number": 3, "hash": block.hash }));
+    assert_eq!((&found["to"], &found["success"]), (&json!(to), &json!(true)));
+    assert_eq!(found["amountWei"], json!(U256::from(5_000u64 * 10_000_000_000)));
+    assert_eq!(
+        node.call("rollup_deposit", json!([format!("{}:4", "ab".repeat(32))]))
+            .await,
+        Value::Null
+    );
+    // A deposit has no price, and its receipt has the nonce that it took.
+    let shown = node.call("eth_getTransactionByHash", json!([tx.tx_hash()])).await;
+    assert_eq!(
+        (&shown["type"], &shown["gasPrice"]),
+        (&json!("0x7e"), &json!("0x0"))
+    );
+    let receipt = node
+        .call("eth_getTransactionReceipt", json!([tx.tx_hash()]))
+        .await;
+    assert_eq!(
+        (&receipt["type"], &receipt["effectiveGasPrice"]),
+        (&json!("0x7e"), &json!("0x0"))
+    );
+    assert_eq!(node.call("eth_getBalance", json!([to])).await, found["amountWei"]);
+    let trace = node
+        .call(
+            "debug_traceTransaction",
+            json!([tx.tx_hash(), { "tracer": "callTracer" }]),
+        )
+        .await;
+    assert_eq!(trace["value"], found["amountWei"]);
 }

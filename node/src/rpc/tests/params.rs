@@ -61,6 +61,7 @@ fn valid(kind: &str, method: &str, node: &Node) -> Value {
         "payload" => json!({ "blockStateCalls": [{ "calls": [transaction] }] }),
         "options" | "stateOverrides" | "blockOverrides" => json!({}),
         "filterId" | "subscriptionId" => json!("0x1"),
+        "outpoint" => json!(format!("{}:1", "ab".repeat(32))),
         "kind" => json!("newHeads"),
         other => panic!("no valid value for a parameter of kind {other}"),
     }
