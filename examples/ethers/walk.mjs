@@ -6,6 +6,7 @@ import { fail, holds, run, same, setting, within } from "../tools/check.mjs";
 run(async () => {
   const provider = new JsonRpcProvider(setting("RPC_URL"));
   const socket = new WebSocketProvider(setting("WS_URL"));
+  socket.websocket.onerror = (error) => fail(`WebSocket ${setting("WS_URL")}: ${error.message}`);
   const wallet = new Wallet(setting("PRIVATE_KEY"), provider);
   const network = await within(10, "the chain id", provider.getNetwork());
   same("chain id over WebSocket", (await socket.getNetwork()).chainId, network.chainId);
