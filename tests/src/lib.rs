@@ -1,3 +1,38 @@
-//! Support for the end-to-end tests.
+//! Support for the end-to-end tests: a real Bitcoin Core, node processes, accounts, an RPC client.
 
 pub mod devnet;
+mod network;
+mod node;
+mod rpc;
+mod wallet;
+
+pub use network::{Network, NetworkOptions, assert_same};
+pub use node::{Node, Role};
+pub use rpc::{Rpc, RpcFault, number};
+pub use wallet::Wallet;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up on it; a busy CI machine is slow.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// The pause between two questions to another process, which has no event to wait for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Asks until the answer is there.
+///
+/// # Panics
+/// When it does not come in time; the message says what was waited for, and the last reason why not.
+pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let start = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(reason) => assert!(start.elapsed() < PATIENCE, "waited in vain for {what}: {reason}"),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -3,6 +3,7 @@
 //! [`step`] is the whole of it, over readers of blocks, blobs, state and tree. The node calls its parts
 //! ([`plan_unit`], [`BlockBuilder`]) where it already knows a result or builds a block itself.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use alloy_primitives::{Address, B256};
@@ -39,7 +40,7 @@ pub enum UnitOutcome {
     /// It read an L1 block.
     L1,
     /// It executed an L2 block.
-    Block(ExecutedBlock),
+    Block(Box<ExecutedBlock>),
     /// It gave up the open batch.
     BatchDropped {
         /// The batch's commit transaction.
@@ -69,6 +70,7 @@ pub struct ExecutedBlock {
 }
 
 /// What the next L2 unit is to do.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, and is taken apart at once")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum L2Work<'a> {
     /// Execute a block: the inbox, then these transactions.
@@ -379,7 +381,7 @@ where
             Ok(executed) => {
                 let header = executed.block.header.clone();
                 chain.finish_block(params, &executed.planned, header, ends_batch);
-                Ok(UnitOutcome::Block(executed))
+                Ok(UnitOutcome::Block(Box::new(executed)))
             }
         },
     }

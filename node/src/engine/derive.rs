@@ -134,7 +134,6 @@ impl Run<'_, '_> {
     }
 
     /// Gives the open batch, decoded at its first block and kept for the others.
-    #[allow(clippy::type_complexity, reason = "none and a fault are both ordinary")]
     fn open_batch(
         &mut self,
     ) -> Result<Result<Option<Arc<bitsect_vm::derive::payload::Batch>>, BatchFault>, EngineError> {

@@ -11,7 +11,7 @@ use super::core::{Core, Included, Read, new_block};
 use super::{EngineError, SequencerConfig};
 use crate::events::BlockRef;
 use crate::pool::Pool;
-use crate::store::{Snapshot, StoreError};
+use crate::store::Snapshot;
 
 /// Gas of the cheapest transaction: with less left, a block is full.
 const LEAST_GAS: u64 = 21_000;
@@ -150,7 +150,7 @@ impl Core {
     /// Makes an executed block the latest one: durable first, announced then.
     pub(super) fn append(&mut self, executed: &ExecutedBlock) -> Result<(), EngineError> {
         let row = new_block(executed);
-        self.store.write(|writer| writer.append_block(&row).map_err(StoreError::from))?;
+        self.store.write(|writer| writer.append_block(&row))?;
         let header = executed.block.header.clone();
         let added = BlockRef { number: header.number, hash: executed.hash };
         tracing::debug!(number = added.number, transactions = executed.block.transactions.len(), "new block");

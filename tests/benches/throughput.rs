@@ -1,0 +1,192 @@
+//! Transactions a second through JSON-RPC on loopback to inclusion: this sequencer, with batches being posted, and
+//! `anvil` under the same load in the same run. Then a minute of steady load.
+//!
+//! `cargo build --release -p bitsect-node && cargo bench -p bitsect-tests --bench throughput`
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
+use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, number, until};
+use serde_json::json;
+
+/// Accounts that send at once, each on a connection of its own.
+const ACCOUNTS: usize = 50;
+/// Transactions of each account in a comparison.
+const EACH: usize = 200;
+/// How long the steady load lasts.
+const STEADY: Duration = Duration::from_secs(60);
+/// Time between two L1 blocks meanwhile.
+const L1_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Gives the creation code of the token that `vm/benches/Token.sol` is: its creator owns 2^255.
+fn token_code() -> Bytes {
+    let runtime = hex::decode(include_str!("../../vm/benches/Token.hex").trim()).expect("hexadecimal");
+    let size = u16::try_from(runtime.len()).expect("a small contract").to_be_bytes();
+    // balanceOf[caller] = 1 << 255; return the code behind these 23 bytes.
+    let constructor = hex!("335f52600160ff1b60405f2055");
+    [&constructor[..], &[0x61, size[0], size[1], 0x80, 0x60, 0x17, 0x5f, 0x39, 0x5f, 0xf3], &runtime].concat().into()
+}
+
+#[derive(Clone, Copy)]
+enum Load {
+    Eth,
+    Erc20(Address),
+}
+
+impl Load {
+    fn sign(self, wallet: &mut Wallet, to: Address) -> Vec<u8> {
+        match self {
+            Self::Eth => wallet.transfer(to, 1),
+            Self::Erc20(token) => {
+                let mut input = hex!("a9059cbb").to_vec();
+                input.extend(to.into_word());
+                input.extend(U256::from(1).to_be_bytes::<32>());
+                wallet.call(TxKind::Call(token), U256::ZERO, input.into(), 100_000)
+            }
+        }
+    }
+}
+
+fn recipient(index: usize) -> Address {
+    Address::from_word(keccak256(index.to_be_bytes()))
+}
+
+/// Gives the accounts, funded by the first devnet account, each with a share of the token.
+async fn prepare(rpc: &Rpc) -> (Vec<Wallet>, Address) {
+    let mut rich = Wallet::funded(0);
+    let chain_id = bitsect_node::devnet::CHAIN_ID;
+    let hash = rpc.send(&rich.create(token_code())).await.expect("the token is taken");
+    let receipt = rpc.included(hash.as_str().expect("a hash")).await;
+    assert_eq!(receipt["status"], "0x1", "{receipt}");
+    let token: Address = receipt["contractAddress"].as_str().expect("an address").parse().expect("an address");
+    let wallets: Vec<Wallet> =
+        (0..ACCOUNTS).map(|index| Wallet::new(&B256::with_last_byte(index as u8 + 1), chain_id)).collect();
+    let mut last = String::new();
+    for wallet in &wallets {
+        let value = U256::from(10).pow(U256::from(20));
+        let fund = rich.call(TxKind::Call(wallet.address), value, Bytes::new(), 21_000);
+        rpc.send(&fund).await.expect("funding is taken");
+        let mut input = hex!("a9059cbb").to_vec();
+        input.extend(wallet.address.into_word());
+        input.extend(U256::from(1_000_000_000).to_be_bytes::<32>());
+        let share = rich.call(TxKind::Call(token), U256::ZERO, input.into(), 100_000);
+        last = rpc.send(&share).await.expect("a share is taken").as_str().expect("a hash").to_owned();
+    }
+    assert_eq!(rpc.included(&last).await["status"], "0x1");
+    (wallets, token)
+}
+
+/// Sends signed transactions, one connection an account, and waits until all are included; gives transactions a second.
+async fn measure(rpc: &Rpc, wallets: &mut [Wallet], load: Load) -> f64 {
+    let signed: Vec<Vec<Vec<u8>>> = wallets
+        .iter_mut()
+        .enumerate()
+        .map(|(account, wallet)| (0..EACH).map(|i| load.sign(wallet, recipient(account * EACH + i))).collect())
+        .collect();
+    let start = Instant::now();
+    let senders = signed.into_iter().map(|transactions| {
+        let rpc = Rpc::new(rpc.url().to_owned());
+        tokio::spawn(async move {
+            for raw in transactions {
+                rpc.send(&raw).await.expect("a valid transaction is taken");
+            }
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.expect("a sender ends well");
+    }
+    for wallet in wallets.iter() {
+        until("all transactions to be included", || async {
+            let nonce = number(&rpc.get("eth_getTransactionCount", json!([wallet.address, "latest"])).await);
+            if nonce == wallet.nonce { Ok(()) } else { Err(format!("nonce {nonce} of {}", wallet.nonce)) }
+        })
+        .await;
+    }
+    (ACCOUNTS * EACH) as f64 / start.elapsed().as_secs_f64()
+}
+
+struct Anvil(Child, Rpc);
+
+impl Anvil {
+    async fn start() -> Self {
+        let clients = PathBuf::from(std::env::var_os("BITSECT_CLIENTS").expect("BITSECT_CLIENTS: run by make bench"));
+        let program = clients.join("@foundry-rs/anvil-linux-amd64/bin/anvil");
+        let chain_id = bitsect_node::devnet::CHAIN_ID.to_string();
+        let child = Command::new(&program)
+            .args(["--port", "18545", "--silent", "--chain-id", &chain_id, "--balance", "1000000"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("anvil starts");
+        let rpc = Rpc::new("http://127.0.0.1:18545".into());
+        until("anvil", || async { rpc.call("eth_chainId", json!([])).await.map_err(|fault| fault.to_string()) }).await;
+        Self(child, rpc)
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Loads the sequencer for a minute while L1 blocks come; gives included transactions a second.
+async fn steady(network: &Network, rpc: &Rpc, wallets: &mut [Wallet]) -> f64 {
+    let before: u64 = wallets.iter().map(|wallet| wallet.nonce).sum();
+    let start = Instant::now();
+    let senders: Vec<_> = wallets
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(account, mut wallet)| {
+            let rpc = Rpc::new(rpc.url().to_owned());
+            tokio::spawn(async move {
+                let mut sent = 0;
+                while start.elapsed() < STEADY {
+                    let raw = Load::Eth.sign(&mut wallet, recipient(account * 1_000_000 + sent));
+                    rpc.send(&raw).await.expect("a valid transaction is taken");
+                    sent += 1;
+                }
+                wallet
+            })
+        })
+        .collect();
+    let mut ticks = tokio::time::interval(L1_INTERVAL);
+    while start.elapsed() < STEADY {
+        ticks.tick().await;
+        network.core.mine(1).await.expect("a block is mined");
+    }
+    let mut after = 0;
+    for (index, sender) in senders.into_iter().enumerate() {
+        wallets[index] = sender.await.expect("a sender ends well");
+        let params = json!([wallets[index].address, "latest"]);
+        after += number(&rpc.get("eth_getTransactionCount", params).await);
+    }
+    (after - before) as f64 / start.elapsed().as_secs_f64()
+}
+
+#[tokio::main]
+async fn main() {
+    let anvil = Anvil::start().await;
+    let (mut wallets, token) = prepare(&anvil.1).await;
+    let anvil_eth = measure(&anvil.1, &mut wallets, Load::Eth).await;
+    let anvil_erc20 = measure(&anvil.1, &mut wallets, Load::Erc20(token)).await;
+    drop(anvil);
+
+    let network = Network::start(NetworkOptions::default()).await;
+    let sequencer = network.sequencer().await;
+    let (mut wallets, token) = prepare(&sequencer.rpc).await;
+    let eth = measure(&sequencer.rpc, &mut wallets, Load::Eth).await;
+    let erc20 = measure(&sequencer.rpc, &mut wallets, Load::Erc20(token)).await;
+    println!("load: {ACCOUNTS} accounts, {EACH} transactions each, signed beforehand");
+    println!("ETH transfers     bitsect {eth:8.0} tx/s   anvil {anvil_eth:8.0} tx/s   ratio {:.2}", eth / anvil_eth);
+    println!(
+        "ERC-20 transfers  bitsect {erc20:8.0} tx/s   anvil {anvil_erc20:8.0} tx/s   ratio {:.2}",
+        erc20 / anvil_erc20
+    );
+    let rate = steady(&network, &sequencer.rpc, &mut wallets).await;
+    let (latest, safe) = (sequencer.rpc.height("latest").await, sequencer.rpc.height("safe").await);
+    println!("steady for {} s, batches being posted: {rate:.0} tx/s; latest {latest}, safe {safe}", STEADY.as_secs());
+}

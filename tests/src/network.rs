@@ -1,0 +1,165 @@
+//! A Bitcoin Core on regtest with a chain on it, and its nodes.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use alloy_primitives::{Address, hex};
+use bitcoin::Amount;
+use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
+use bitsect_node::chain_file::ChainFile;
+use bitsect_node::devnet::{self, CHAIN_FILE, L1_URL_FILE, USER_DIR, start_chain};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Node, Role, Rpc, until};
+
+/// How the chain differs from the devnet's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetworkOptions {
+    /// L1 blocks of the sequencing window.
+    pub sequencing_window: Option<u32>,
+}
+
+/// A Bitcoin Core with a chain, and a folder for its nodes.
+#[derive(Debug)]
+pub struct Network {
+    /// Bitcoin Core.
+    pub core: Bitcoind,
+    dir: TempDir,
+    chain_file: PathBuf,
+}
+
+impl Network {
+    /// Starts Bitcoin Core and makes a chain.
+    ///
+    /// # Panics
+    /// When anything fails.
+    pub async fn start(options: NetworkOptions) -> Self {
+        let dir = TempDir::new().expect("a temporary folder");
+        let core = Bitcoind::start(RegtestConfig::new(dir.path().join("bitcoin"))).await.expect("Bitcoin Core starts");
+        start_chain(&core, dir.path()).await.expect("a chain starts");
+        std::fs::write(dir.path().join(L1_URL_FILE), core.rpc_url()).expect("the RPC address is written");
+        let mut file = ChainFile::read(&dir.path().join(CHAIN_FILE)).expect("the chain file is read");
+        if let Some(window) = options.sequencing_window {
+            file.params.derive.sequencing_window = window;
+            file.params.derive.reveal_timeout = file.params.derive.reveal_timeout.min(window);
+        }
+        let chain_file = dir.path().join("test.chain.toml");
+        file.write_new(&chain_file).expect("the chain file is written");
+        Self { core, dir, chain_file }
+    }
+
+    /// The folder that holds everything.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// The chain's parameters.
+    ///
+    /// # Panics
+    /// When the chain file cannot be read.
+    pub fn chain(&self) -> ChainFile {
+        ChainFile::read(&self.chain_file).expect("the chain file is read")
+    }
+
+    /// Deposits for an L2 address, and accepts the deposit as the committee; both are mined.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn deposit(&self, to: Address, amount: Amount) {
+        devnet::deposit(self.dir.path(), to, amount.to_sat()).await.expect("a deposit is sent");
+        self.core.mine(1).await.expect("a block is mined");
+    }
+
+    /// Forces a signed L2 transaction by the node's command; it is mined.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn force(&self, raw: &[u8]) {
+        let mut command = Command::new(crate::node::program());
+        command.arg("force").args(["--raw", &hex::encode_prefixed(raw), "--l1-url", &self.core.rpc_url()]);
+        command.arg("--l1-cookie-file").arg(self.core.cookie()).arg("--chain-file").arg(&self.chain_file);
+        command.arg("--wallet-dir").arg(self.dir.path().join(USER_DIR));
+        let output = command.output().expect("the command runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.core.mine(1).await.expect("a block is mined");
+    }
+
+    /// Starts the sequencer, or starts it again.
+    pub async fn sequencer(&self) -> Node {
+        let options = [
+            ("origin-depth-blocks", "1"),
+            ("block-time-ms", "50"),
+            ("heartbeat-ms", "1000"),
+            ("max-batch-delay-seconds", "1"),
+            ("max-safe-lag-l1-blocks", "72"),
+        ];
+        let options = options.map(|(name, value)| (name, value.to_owned()));
+        // The folder where the chain's start left the baton's key.
+        self.node(Role::Sequencer, "sequencer", &options).await
+    }
+
+    /// Starts a verifier with no other source than Bitcoin, or starts it again.
+    pub async fn verifier(&self, name: &str) -> Node {
+        self.node(Role::Verifier, name, &[]).await
+    }
+
+    async fn node(&self, role: Role, name: &str, options: &[(&str, String)]) -> Node {
+        let (url, cookie) = (self.core.rpc_url(), self.core.cookie());
+        Node::start(role, &self.dir.path().join(name), &self.chain_file, (&url, &cookie), options).await
+    }
+
+    /// Mines until the safe head of a node is at least `number`.
+    ///
+    /// # Panics
+    /// When it does not get there.
+    pub async fn mine_until_safe(&self, rpc: &Rpc, number: u64) {
+        until(&format!("block {number} to be safe at {}", rpc.url()), || async {
+            let safe = rpc.height("safe").await;
+            if safe >= number {
+                return Ok(());
+            }
+            self.core.mine(1).await.expect("a block is mined");
+            Err(format!("the safe block is {safe}"))
+        })
+        .await;
+    }
+
+    /// Waits until a node has derived from Bitcoin's tip.
+    ///
+    /// # Panics
+    /// When it does not get there.
+    pub async fn synced(&self, rpc: &Rpc) {
+        let tip = self.core.tip().await.expect("Bitcoin has a tip");
+        until(&format!("{} to reach L1 block {}", rpc.url(), tip.height), || async {
+            let status = rpc.get("rollup_syncStatus", json!([])).await;
+            let reached = status["l1Processed"].to_string();
+            if reached.contains(&tip.hash.to_string()) { Ok(()) } else { Err(reached) }
+        })
+        .await;
+    }
+}
+
+/// Checks that two nodes have the same chain up to a block: hashes, state roots, receipts, and every `S_k`.
+///
+/// # Panics
+/// Where they differ.
+pub async fn assert_same(a: &Rpc, b: &Rpc, up_to: u64) {
+    for number in 0..=up_to {
+        let (ours, theirs) = (a.block(number).await, b.block(number).await);
+        assert_ne!(ours, Value::Null, "block {number} is missing");
+        for field in ["hash", "stateRoot", "receiptsRoot", "transactionsRoot", "gasUsed", "parentBeaconBlockRoot"] {
+            assert_eq!(ours[field], theirs[field], "{field} of block {number}");
+        }
+        let params = json!([format!("{number:#x}")]);
+        let (ours, theirs) = (a.get("rollup_unitOf", params.clone()).await, b.get("rollup_unitOf", params).await);
+        assert_eq!(ours, theirs, "unit of block {number}");
+    }
+    let last = a.get("rollup_unitOf", json!([up_to])).await.as_u64().expect("a derived block has a unit");
+    for unit in 0..=last {
+        let params = json!([unit]);
+        let ours = a.get("rollup_chainStateAt", params.clone()).await;
+        assert_ne!(ours, Value::Null, "S_{unit} is missing");
+        assert_eq!(ours, b.get("rollup_chainStateAt", params).await, "S_{unit}");
+    }
+}

@@ -1,0 +1,106 @@
+//! A node as a process of its own.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use crate::{Rpc, until};
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Orders transactions and posts batches.
+    Sequencer,
+    /// Rebuilds the chain from Bitcoin.
+    Verifier,
+}
+
+/// A running node. Dropping it kills the process; its folder stays.
+#[derive(Debug)]
+pub struct Node {
+    process: Child,
+    log: PathBuf,
+    /// Its JSON-RPC.
+    pub rpc: Rpc,
+}
+
+/// The node's program, which `.ci/run` builds before the tests.
+pub(crate) fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let target = test.parent().and_then(Path::parent).expect("tests are in target/<profile>/deps");
+    let program = target.join("bitsect-node");
+    assert!(program.exists(), "{} is not built: cargo build --workspace --bins", program.display());
+    program
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound port").port()
+}
+
+impl Node {
+    /// Starts a node in a folder and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not start; with what it logged.
+    pub async fn start(role: Role, dir: &Path, chain_file: &Path, l1: (&str, &Path), options: &[(&str, String)]) -> Self {
+        std::fs::create_dir_all(dir).expect("a folder for the node");
+        let log = dir.join("log");
+        let output = File::options().create(true).append(true).open(&log).expect("a log file");
+        let port = free_port();
+        let mut command = Command::new(program());
+        command.arg("run").arg("--data-dir").arg(dir).arg("--chain-file").arg(chain_file);
+        command.args(["--l1-url", l1.0]).arg("--l1-cookie-file").arg(l1.1);
+        command.args(["--rpc-listen", &format!("127.0.0.1:{port}"), "--log", "info,bitsect_node=debug"]);
+        if role == Role::Sequencer {
+            command.arg("--sequencer");
+        }
+        for (name, value) in options {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        command.stdin(Stdio::null()).stdout(output.try_clone().expect("a log file")).stderr(output);
+        let mut process = command.spawn().expect("the node starts");
+        let rpc = Rpc::new(format!("http://127.0.0.1:{port}"));
+        until("the node's first answer", || {
+            let ended = process.try_wait().expect("the process can be asked");
+            if let Some(status) = ended {
+                panic!("the node ended with {status}:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+            }
+            let rpc = rpc.clone();
+            async move { rpc.call("eth_chainId", json!([])).await.map_err(|fault| fault.to_string()) }
+        })
+        .await;
+        Self { process, log, rpc }
+    }
+
+    /// Ends it without warning.
+    ///
+    /// # Panics
+    /// When the process cannot be killed.
+    pub fn kill(mut self) {
+        self.process.kill().expect("the process can be killed");
+        self.process.wait().expect("the process can be waited for");
+    }
+
+    /// What it has logged in all its runs.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A process that has ended already is as good as killed.
+        drop(self.process.kill());
+        drop(self.process.wait());
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("last lines of {}:", self.log.display());
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
