@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use bitsect_tests::{Network, NetworkOptions, Wallet, assert_same};
-use proptest::prelude::Rng as _;
-use proptest::test_runner::{RngAlgorithm, TestRng};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 
 const TO: Address = Address::repeat_byte(0xcc);
 /// How often the process is killed, unless `BITSECT_KILLS` says otherwise.
@@ -21,7 +21,7 @@ async fn kill_at_random_moments_loses_nothing() {
     let verifier = network.verifier("verifier").await;
     let mut alice = Wallet::funded(0);
     let mut acknowledged = Vec::new();
-    let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut rng = StdRng::seed_from_u64(1);
     for kill in 0..kills {
         let sequencer = network.sequencer().await;
         let life = Duration::from_millis(rng.random_range(0..LONGEST_LIFE));

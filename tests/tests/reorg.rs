@@ -49,10 +49,13 @@ async fn bitcoin_core_may_go_away_and_come_back() {
         if round == 0 {
             network.core.stop().await.expect("Bitcoin Core stops");
         } else {
+            // Else it would lose the chain's first blocks, which no node survives.
+            network.core.client().flush().await.expect("Bitcoin Core flushes");
             network.core.kill();
         }
         let hash = sequencer.rpc.send(&alice.transfer(TO, 1)).await.expect("the sequencer goes on meanwhile");
         network.core.restart().await.expect("Bitcoin Core starts again");
+        network.core.mine(1).await.expect("a block is mined");
         sequencer.rpc.included(hash.as_str().expect("a hash")).await;
         let latest = sequencer.rpc.height("latest").await;
         network.mine_until_safe(&sequencer.rpc, latest).await;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::deposit::{Placed, deposit};
+pub use self::setup::{CHAIN_FILE, USER_DIR, start_chain};
 pub use self::keys::{ACCOUNTS, Account, BALANCE, CHAIN_ID, VAULT_SECRET};
 use crate::config::{Config, Layer};
 use crate::run::{Listeners, run as run_node};
@@ -25,7 +26,7 @@ pub const DATA_DIR: &str = "bitsect-devnet";
 /// A file that says that a folder is a devnet's, so that `--fresh` deletes nothing else.
 const MARKER: &str = "bitsect-devnet";
 /// Where Bitcoin Core's RPC address is written for the other commands.
-const L1_URL_FILE: &str = "bitcoin.url";
+pub const L1_URL_FILE: &str = "bitcoin.url";
 /// Blocks mined when a chain is continued after a long time: they bring Bitcoin's median time to the clock again.
 const CATCH_UP_BLOCKS: u32 = 11;
 /// Seconds that the median time may be behind without that; well below the drift that L2 blocks may have.

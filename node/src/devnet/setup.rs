@@ -18,9 +18,9 @@ use crate::poster::{BATON_VALUE, Builder};
 use crate::purse::Purse;
 
 /// The chain file's name below the devnet's folder.
-pub(super) const CHAIN_FILE: &str = "bitsect.chain.toml";
+pub const CHAIN_FILE: &str = "bitsect.chain.toml";
 /// The wallet that `devnet-deposit` and `force` pay from, below the devnet's folder.
-pub(super) const USER_DIR: &str = "user";
+pub const USER_DIR: &str = "user";
 /// Blocks whose coinbase each wallet gets, 50 BTC each.
 const COINBASES: u32 = 20;
 /// Seconds that the first blocks are dated back. Mined at once, they would date themselves ahead of the clock, and
@@ -57,7 +57,10 @@ pub(super) fn first_block() -> BlockRef {
 }
 
 /// Mines the first coins, makes the baton, and writes the chain file last: until then a start begins again.
-pub(super) async fn start_chain(bitcoind: &Bitcoind, dir: &Path) -> eyre::Result<()> {
+///
+/// # Errors
+/// When Bitcoin Core refuses something, or a file cannot be written.
+pub async fn start_chain(bitcoind: &Bitcoind, dir: &Path) -> eyre::Result<()> {
     let client = bitcoind.client();
     let folder = dir.join("sequencer");
     let sequencer = Purse::open(
