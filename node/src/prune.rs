@@ -39,7 +39,11 @@ fn prune(store: &Store, history: Option<u64>, stop: &CancellationToken) -> Resul
         while !stop.is_cancelled() && !store.write(|writer| writer.prune_history(keep_from, ROWS))?.done {}
     }
     if let Some(keep_from) = l1.checked_sub(L1_STATES) {
-        while !stop.is_cancelled() && !store.write(|writer| writer.prune_l1_states(keep_from, ROWS))?.done {}
+        while !stop.is_cancelled()
+            && !store
+                .write(|writer| writer.prune_l1_states(keep_from, ROWS))?
+                .done
+        {}
     }
     Ok(())
 }

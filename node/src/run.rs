@@ -197,7 +197,11 @@ async fn stop_tasks(mut tasks: Tasks) {
     let joined = tokio::time::timeout(STOP_WITHIN, async {
         while let Some(done) = tasks.join_next().await {
             if let Ok((name, Err(error))) = done {
-                tracing::error!(task = name, error = format!("{error:#}"), "failed to stop in order");
+                tracing::error!(
+                    task = name,
+                    error = format!("{error:#}"),
+                    "failed to stop in order"
+                );
             }
         }
     });

@@ -56,11 +56,22 @@ async fn deposits_and_forced_transactions_arrive() {
     let data = dir.path().join("devnet");
     let net = Devnet::start(&data, &["--fresh"]);
     let run = |args: &[&str]| {
-        let done = Command::new(env!("CARGO_BIN_EXE_bitsect-node")).args(args).output().unwrap();
+        let done = Command::new(env!("CARGO_BIN_EXE_bitsect-node"))
+            .args(args)
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     };
     let (folder, to) = (data.to_str().unwrap(), Address::repeat_byte(0x55));
-    run(&["devnet-deposit", "--devnet-dir", folder, "--to", &to.to_string(), "--sats", "50000"]);
+    run(&[
+        "devnet-deposit",
+        "--devnet-dir",
+        folder,
+        "--to",
+        &to.to_string(),
+        "--sats",
+        "50000",
+    ]);
     let arrived = net.verifier.wait("the deposit", async || {
         (net.verifier.balance(to).await == sats_to_wei(50_000)).then_some(())
     });
@@ -96,7 +107,9 @@ async fn deposits_and_forced_transactions_arrive() {
 async fn nothing_acknowledged_is_lost_by_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("devnet");
-    let kills = std::env::var("BITSECT_KILLS").ok().map_or(KILLS, |text| text.parse().unwrap());
+    let kills = std::env::var("BITSECT_KILLS")
+        .ok()
+        .map_or(KILLS, |text| text.parse().unwrap());
     let mut net = Devnet::start(&data, &["--fresh"]);
     let mut acknowledged: Vec<B256> = Vec::new();
     let to = Address::repeat_byte(0x99);

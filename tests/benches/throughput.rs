@@ -23,10 +23,18 @@ const L1_INTERVAL: Duration = Duration::from_secs(5);
 /// Gives the creation code of the token that `vm/benches/Token.sol` is: its creator owns 2^255.
 fn token_code() -> Bytes {
     let runtime = hex::decode(include_str!("../../vm/benches/Token.hex").trim()).expect("hexadecimal");
-    let size = u16::try_from(runtime.len()).expect("a small contract").to_be_bytes();
+    let size = u16::try_from(runtime.len())
+        .expect("a small contract")
+        .to_be_bytes();
     // balanceOf[caller] = 1 << 255; return the code behind these 23 bytes.
     let constructor = hex!("335f52600160ff1b60405f2055");
-    [&constructor[..], &[0x61, size[0], size[1], 0x80, 0x60, 0x17, 0x5f, 0x39, 0x5f, 0xf3], &runtime].concat().into()
+    [
+        &constructor[..],
+        &[0x61, size[0], size[1], 0x80, 0x60, 0x17, 0x5f, 0x39, 0x5f, 0xf3],
+        &runtime,
+    ]
+    .concat()
+    .into()
 }
 
 #[derive(Clone, Copy)]
@@ -57,12 +65,20 @@ fn recipient(index: usize) -> Address {
 async fn prepare(rpc: &Rpc) -> (Vec<Wallet>, Address) {
     let mut rich = Wallet::funded(0);
     let chain_id = bitsect_node::devnet::CHAIN_ID;
-    let hash = rpc.send(&rich.create(token_code())).await.expect("the token is taken");
+    let hash = rpc
+        .send(&rich.create(token_code()))
+        .await
+        .expect("the token is taken");
     let receipt = rpc.included(hash.as_str().expect("a hash")).await;
     assert_eq!(receipt["status"], "0x1", "{receipt}");
-    let token: Address = receipt["contractAddress"].as_str().expect("an address").parse().expect("an address");
-    let wallets: Vec<Wallet> =
-        (0..ACCOUNTS).map(|index| Wallet::new(&B256::with_last_byte(index as u8 + 1), chain_id)).collect();
+    let token: Address = receipt["contractAddress"]
+        .as_str()
+        .expect("an address")
+        .parse()
+        .expect("an address");
+    let wallets: Vec<Wallet> = (0..ACCOUNTS)
+        .map(|index| Wallet::new(&B256::with_last_byte(index as u8 + 1), chain_id))
+        .collect();
     let mut last = String::new();
     for wallet in &wallets {
         let value = U256::from(10).pow(U256::from(20));
@@ -72,7 +88,13 @@ async fn prepare(rpc: &Rpc) -> (Vec<Wallet>, Address) {
         input.extend(wallet.address.into_word());
         input.extend(U256::from(1_000_000_000).to_be_bytes::<32>());
         let share = rich.call(TxKind::Call(token), U256::ZERO, input.into(), 100_000);
-        last = rpc.send(&share).await.expect("a share is taken").as_str().expect("a hash").to_owned();
+        last = rpc
+            .send(&share)
+            .await
+            .expect("a share is taken")
+            .as_str()
+            .expect("a hash")
+            .to_owned();
     }
     assert_eq!(rpc.included(&last).await["status"], "0x1");
     (wallets, token)
@@ -83,7 +105,11 @@ async fn measure(rpc: &Rpc, wallets: &mut [Wallet], load: Load) -> f64 {
     let signed: Vec<Vec<Vec<u8>>> = wallets
         .iter_mut()
         .enumerate()
-        .map(|(account, wallet)| (0..EACH).map(|i| load.sign(wallet, recipient(account * EACH + i))).collect())
+        .map(|(account, wallet)| {
+            (0..EACH)
+                .map(|i| load.sign(wallet, recipient(account * EACH + i)))
+                .collect()
+        })
         .collect();
     let start = Instant::now();
     let senders = signed.into_iter().map(|transactions| {
@@ -99,8 +125,15 @@ async fn measure(rpc: &Rpc, wallets: &mut [Wallet], load: Load) -> f64 {
     }
     for wallet in wallets.iter() {
         until("all transactions to be included", || async {
-            let nonce = number(&rpc.get("eth_getTransactionCount", json!([wallet.address, "latest"])).await);
-            if nonce == wallet.nonce { Ok(()) } else { Err(format!("nonce {nonce} of {}", wallet.nonce)) }
+            let nonce = number(
+                &rpc.get("eth_getTransactionCount", json!([wallet.address, "latest"]))
+                    .await,
+            );
+            if nonce == wallet.nonce {
+                Ok(())
+            } else {
+                Err(format!("nonce {nonce} of {}", wallet.nonce))
+            }
         })
         .await;
     }
@@ -111,16 +144,30 @@ struct Anvil(Child, Rpc);
 
 impl Anvil {
     async fn start() -> Self {
-        let clients = PathBuf::from(std::env::var_os("BITSECT_CLIENTS").expect("BITSECT_CLIENTS: run by make bench"));
+        let clients =
+            PathBuf::from(std::env::var_os("BITSECT_CLIENTS").expect("BITSECT_CLIENTS: run by make bench"));
         let program = clients.join("@foundry-rs/anvil-linux-amd64/bin/anvil");
         let chain_id = bitsect_node::devnet::CHAIN_ID.to_string();
         let child = Command::new(&program)
-            .args(["--port", "18545", "--silent", "--chain-id", &chain_id, "--balance", "1000000"])
+            .args([
+                "--port",
+                "18545",
+                "--silent",
+                "--chain-id",
+                &chain_id,
+                "--balance",
+                "1000000",
+            ])
             .stdout(Stdio::null())
             .spawn()
             .expect("anvil starts");
         let rpc = Rpc::new("http://127.0.0.1:18545".into());
-        until("anvil", || async { rpc.call("eth_chainId", json!([])).await.map_err(|fault| fault.to_string()) }).await;
+        until("anvil", || async {
+            rpc.call("eth_chainId", json!([]))
+                .await
+                .map_err(|fault| fault.to_string())
+        })
+        .await;
         Self(child, rpc)
     }
 }
@@ -181,12 +228,21 @@ async fn main() {
     let eth = measure(&sequencer.rpc, &mut wallets, Load::Eth).await;
     let erc20 = measure(&sequencer.rpc, &mut wallets, Load::Erc20(token)).await;
     println!("load: {ACCOUNTS} accounts, {EACH} transactions each, signed beforehand");
-    println!("ETH transfers     bitsect {eth:8.0} tx/s   anvil {anvil_eth:8.0} tx/s   ratio {:.2}", eth / anvil_eth);
+    println!(
+        "ETH transfers     bitsect {eth:8.0} tx/s   anvil {anvil_eth:8.0} tx/s   ratio {:.2}",
+        eth / anvil_eth
+    );
     println!(
         "ERC-20 transfers  bitsect {erc20:8.0} tx/s   anvil {anvil_erc20:8.0} tx/s   ratio {:.2}",
         erc20 / anvil_erc20
     );
     let rate = steady(&network, &sequencer.rpc, &mut wallets).await;
-    let (latest, safe) = (sequencer.rpc.height("latest").await, sequencer.rpc.height("safe").await);
-    println!("steady for {} s, batches being posted: {rate:.0} tx/s; latest {latest}, safe {safe}", STEADY.as_secs());
+    let (latest, safe) = (
+        sequencer.rpc.height("latest").await,
+        sequencer.rpc.height("safe").await,
+    );
+    println!(
+        "steady for {} s, batches being posted: {rate:.0} tx/s; latest {latest}, safe {safe}",
+        STEADY.as_secs()
+    );
 }

@@ -36,7 +36,9 @@ impl Network {
     /// When anything fails.
     pub async fn start(options: NetworkOptions) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
-        let core = Bitcoind::start(RegtestConfig::new(dir.path().join("bitcoin"))).await.expect("Bitcoin Core starts");
+        let core = Bitcoind::start(RegtestConfig::new(dir.path().join("bitcoin")))
+            .await
+            .expect("Bitcoin Core starts");
         start_chain(&core, dir.path()).await.expect("a chain starts");
         std::fs::write(dir.path().join(L1_URL_FILE), core.rpc_url()).expect("the RPC address is written");
         let mut file = ChainFile::read(&dir.path().join(CHAIN_FILE)).expect("the chain file is read");
@@ -46,7 +48,11 @@ impl Network {
         }
         let chain_file = dir.path().join("test.chain.toml");
         file.write_new(&chain_file).expect("the chain file is written");
-        Self { core, dir, chain_file }
+        Self {
+            core,
+            dir,
+            chain_file,
+        }
     }
 
     /// The folder that holds everything.
@@ -67,7 +73,9 @@ impl Network {
     /// # Panics
     /// When it fails.
     pub async fn deposit(&self, to: Address, amount: Amount) {
-        devnet::deposit(self.dir.path(), to, amount.to_sat()).await.expect("a deposit is sent");
+        devnet::deposit(self.dir.path(), to, amount.to_sat())
+            .await
+            .expect("a deposit is sent");
         self.core.mine(1).await.expect("a block is mined");
     }
 
@@ -77,11 +85,24 @@ impl Network {
     /// When it fails.
     pub async fn force(&self, raw: &[u8]) {
         let mut command = Command::new(crate::node::program());
-        command.arg("force").args(["--raw", &hex::encode_prefixed(raw), "--l1-url", &self.core.rpc_url()]);
-        command.arg("--l1-cookie-file").arg(self.core.cookie()).arg("--chain-file").arg(&self.chain_file);
+        command.arg("force").args([
+            "--raw",
+            &hex::encode_prefixed(raw),
+            "--l1-url",
+            &self.core.rpc_url(),
+        ]);
+        command
+            .arg("--l1-cookie-file")
+            .arg(self.core.cookie())
+            .arg("--chain-file")
+            .arg(&self.chain_file);
         command.arg("--wallet-dir").arg(self.dir.path().join(USER_DIR));
         let output = command.output().expect("the command runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         self.core.mine(1).await.expect("a block is mined");
     }
 
@@ -106,7 +127,14 @@ impl Network {
 
     async fn node(&self, role: Role, name: &str, options: &[(&str, String)]) -> Node {
         let (url, cookie) = (self.core.rpc_url(), self.core.cookie());
-        Node::start(role, &self.dir.path().join(name), &self.chain_file, (&url, &cookie), options).await
+        Node::start(
+            role,
+            &self.dir.path().join(name),
+            &self.chain_file,
+            (&url, &cookie),
+            options,
+        )
+        .await
     }
 
     /// Mines what waits for Bitcoin until the safe head of a node is at least `number`. Empty blocks are not mined: a
@@ -120,7 +148,12 @@ impl Network {
             if safe >= number {
                 return Ok(());
             }
-            let waiting = self.core.client().get_raw_mempool().await.expect("Bitcoin Core answers");
+            let waiting = self
+                .core
+                .client()
+                .get_raw_mempool()
+                .await
+                .expect("Bitcoin Core answers");
             if !waiting.is_empty() {
                 self.core.mine(1).await.expect("a block is mined");
             }
@@ -135,11 +168,18 @@ impl Network {
     /// When it does not get there.
     pub async fn synced(&self, rpc: &Rpc) {
         let tip = self.core.tip().await.expect("Bitcoin has a tip");
-        until(&format!("{} to reach L1 block {}", rpc.url(), tip.height), || async {
-            let status = rpc.get("rollup_syncStatus", json!([])).await;
-            let reached = status["l1Processed"].to_string();
-            if reached.contains(&tip.hash.to_string()) { Ok(()) } else { Err(reached) }
-        })
+        until(
+            &format!("{} to reach L1 block {}", rpc.url(), tip.height),
+            || async {
+                let status = rpc.get("rollup_syncStatus", json!([])).await;
+                let reached = status["l1Processed"].to_string();
+                if reached.contains(&tip.hash.to_string()) {
+                    Ok(())
+                } else {
+                    Err(reached)
+                }
+            },
+        )
         .await;
     }
 }
@@ -152,14 +192,28 @@ pub async fn assert_same(a: &Rpc, b: &Rpc, up_to: u64) {
     for number in 0..=up_to {
         let (ours, theirs) = (a.block(number).await, b.block(number).await);
         assert_ne!(ours, Value::Null, "block {number} is missing");
-        for field in ["hash", "stateRoot", "receiptsRoot", "transactionsRoot", "gasUsed", "parentBeaconBlockRoot"] {
+        for field in [
+            "hash",
+            "stateRoot",
+            "receiptsRoot",
+            "transactionsRoot",
+            "gasUsed",
+            "parentBeaconBlockRoot",
+        ] {
             assert_eq!(ours[field], theirs[field], "{field} of block {number}");
         }
         let params = json!([format!("{number:#x}")]);
-        let (ours, theirs) = (a.get("rollup_unitOf", params.clone()).await, b.get("rollup_unitOf", params).await);
+        let (ours, theirs) = (
+            a.get("rollup_unitOf", params.clone()).await,
+            b.get("rollup_unitOf", params).await,
+        );
         assert_eq!(ours, theirs, "unit of block {number}");
     }
-    let last = a.get("rollup_unitOf", json!([up_to])).await.as_u64().expect("a derived block has a unit");
+    let last = a
+        .get("rollup_unitOf", json!([up_to]))
+        .await
+        .as_u64()
+        .expect("a derived block has a unit");
     for unit in 0..=last {
         let params = json!([unit]);
         let ours = a.get("rollup_chainStateAt", params.clone()).await;

@@ -30,9 +30,16 @@ pub struct Node {
 /// The node's program, which `.ci/run` builds before the tests.
 pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
-    let target = test.parent().and_then(Path::parent).expect("tests are in target/<profile>/deps");
+    let target = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests are in target/<profile>/deps");
     let program = target.join("bitsect-node");
-    assert!(program.exists(), "{} is not built: cargo build --workspace --bins", program.display());
+    assert!(
+        program.exists(),
+        "{} is not built: cargo build --workspace --bins",
+        program.display()
+    );
     program
 }
 
@@ -46,31 +53,61 @@ impl Node {
     ///
     /// # Panics
     /// When it does not start; with what it logged.
-    pub async fn start(role: Role, dir: &Path, chain_file: &Path, l1: (&str, &Path), options: &[(&str, String)]) -> Self {
+    pub async fn start(
+        role: Role,
+        dir: &Path,
+        chain_file: &Path,
+        l1: (&str, &Path),
+        options: &[(&str, String)],
+    ) -> Self {
         std::fs::create_dir_all(dir).expect("a folder for the node");
         let log = dir.join("log");
-        let output = File::options().create(true).append(true).open(&log).expect("a log file");
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log file");
         let port = free_port();
         let mut command = Command::new(program());
-        command.arg("run").arg("--data-dir").arg(dir).arg("--chain-file").arg(chain_file);
+        command
+            .arg("run")
+            .arg("--data-dir")
+            .arg(dir)
+            .arg("--chain-file")
+            .arg(chain_file);
         command.args(["--l1-url", l1.0]).arg("--l1-cookie-file").arg(l1.1);
-        command.args(["--rpc-listen", &format!("127.0.0.1:{port}"), "--log", "info,bitsect_node=debug"]);
+        command.args([
+            "--rpc-listen",
+            &format!("127.0.0.1:{port}"),
+            "--log",
+            "info,bitsect_node=debug",
+        ]);
         if role == Role::Sequencer {
             command.arg("--sequencer");
         }
         for (name, value) in options {
             command.arg(format!("--{name}")).arg(value);
         }
-        command.stdin(Stdio::null()).stdout(output.try_clone().expect("a log file")).stderr(output);
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a log file"))
+            .stderr(output);
         let mut process = command.spawn().expect("the node starts");
         let rpc = Rpc::new(format!("http://127.0.0.1:{port}"));
         until("the node's first answer", || {
             let ended = process.try_wait().expect("the process can be asked");
             if let Some(status) = ended {
-                panic!("the node ended with {status}:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+                panic!(
+                    "the node ended with {status}:\n{}",
+                    std::fs::read_to_string(&log).unwrap_or_default()
+                );
             }
             let rpc = rpc.clone();
-            async move { rpc.call("eth_chainId", json!([])).await.map_err(|fault| fault.to_string()) }
+            async move {
+                rpc.call("eth_chainId", json!([]))
+                    .await
+                    .map_err(|fault| fault.to_string())
+            }
         })
         .await;
         Self { process, log, rpc }

@@ -35,7 +35,10 @@ impl std::fmt::Display for RpcFault {
 impl Rpc {
     /// Makes a client for this URL.
     pub fn new(url: String) -> Self {
-        Self { url, client: reqwest::Client::new() }
+        Self {
+            url,
+            client: reqwest::Client::new(),
+        }
     }
 
     /// The URL.
@@ -50,7 +53,13 @@ impl Rpc {
     pub async fn call(&self, method: &str, params: Value) -> Result<Value, RpcFault> {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let transport = |error: reqwest::Error| RpcFault::Transport(error.to_string());
-        let response = self.client.post(&self.url).json(&request).send().await.map_err(transport)?;
+        let response = self
+            .client
+            .post(&self.url)
+            .json(&request)
+            .send()
+            .await
+            .map_err(transport)?;
         let mut answer: Value = response.json().await.map_err(transport)?;
         match answer.get("error") {
             Some(error) => Err(RpcFault::Error {
@@ -85,7 +94,8 @@ impl Rpc {
     /// # Panics
     /// When the node does not answer.
     pub async fn block(&self, number: u64) -> Value {
-        self.get("eth_getBlockByNumber", json!([format!("{number:#x}"), false])).await
+        self.get("eth_getBlockByNumber", json!([format!("{number:#x}"), false]))
+            .await
     }
 
     /// Sends a signed transaction.
@@ -93,7 +103,11 @@ impl Rpc {
     /// # Errors
     /// When it is refused, or there is no answer.
     pub async fn send(&self, raw: &[u8]) -> Result<Value, RpcFault> {
-        self.call("eth_sendRawTransaction", json!([alloy_primitives::hex::encode_prefixed(raw)])).await
+        self.call(
+            "eth_sendRawTransaction",
+            json!([alloy_primitives::hex::encode_prefixed(raw)]),
+        )
+        .await
     }
 
     /// Gives a receipt; null while there is none.
@@ -125,6 +139,9 @@ impl Rpc {
 /// # Panics
 /// When it is none.
 pub fn number(value: &Value) -> u64 {
-    let digits = value.as_str().and_then(|text| text.strip_prefix("0x")).unwrap_or_else(|| panic!("{value}"));
+    let digits = value
+        .as_str()
+        .and_then(|text| text.strip_prefix("0x"))
+        .unwrap_or_else(|| panic!("{value}"));
     u64::from_str_radix(digits, 16).unwrap_or_else(|error| panic!("{value}: {error}"))
 }

@@ -28,7 +28,12 @@ impl Wallet {
     /// When the bytes are no key.
     pub fn new(secret: &B256, chain_id: u64) -> Self {
         let key = SigningKey::from_slice(secret.as_slice()).expect("a secret key");
-        Self { address: Address::from_public_key(key.verifying_key()), key, chain_id, nonce: 0 }
+        Self {
+            address: Address::from_public_key(key.verifying_key()),
+            key,
+            chain_id,
+            nonce: 0,
+        }
     }
 
     /// Makes the n-th account that a devnet funds.
@@ -41,7 +46,10 @@ impl Wallet {
     }
 
     fn sign(&self, hash: B256) -> Signature {
-        let signed = self.key.sign_prehash_recoverable(hash.as_slice()).expect("signing does not fail");
+        let signed = self
+            .key
+            .sign_prehash_recoverable(hash.as_slice())
+            .expect("signing does not fail");
         signed.into()
     }
 
@@ -95,7 +103,10 @@ impl Wallet {
 
     /// Signs a call with an access list (EIP-2930).
     pub fn with_access_list(&mut self, to: Address, input: Bytes) -> Vec<u8> {
-        let item = AccessListItem { address: to, storage_keys: vec![B256::ZERO] };
+        let item = AccessListItem {
+            address: to,
+            storage_keys: vec![B256::ZERO],
+        };
         let transaction = TxEip2930 {
             chain_id: self.chain_id,
             nonce: self.next(),
@@ -113,7 +124,11 @@ impl Wallet {
     /// Signs a transaction that sets this account's own code (EIP-7702).
     pub fn delegate(&mut self, to: Address) -> Vec<u8> {
         let nonce = self.next();
-        let authorization = Authorization { chain_id: U256::from(self.chain_id), address: to, nonce: self.next() };
+        let authorization = Authorization {
+            chain_id: U256::from(self.chain_id),
+            address: to,
+            nonce: self.next(),
+        };
         let signature = self.sign(authorization.signature_hash());
         let transaction = TxEip7702 {
             chain_id: self.chain_id,

@@ -59,5 +59,8 @@ async fn kill_at_random_moments_loses_nothing() {
     network.mine_until_safe(&sequencer.rpc, latest).await;
     network.mine_until_safe(&verifier.rpc, latest).await;
     assert_same(&sequencer.rpc, &verifier.rpc, latest).await;
-    println!("{kills} kills, {} acknowledged transactions, {latest} blocks", acknowledged.len());
+    println!(
+        "{kills} kills, {} acknowledged transactions, {latest} blocks",
+        acknowledged.len()
+    );
 }

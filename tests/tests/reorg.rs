@@ -16,10 +16,17 @@ async fn reorgs_lose_no_transaction() {
     for depth in 1..=6_u32 {
         for _ in 0..3 {
             let raw = alice.transfer(TO, u64::from(depth));
-            let hash = sequencer.rpc.send(&raw).await.expect("a valid transaction is taken");
+            let hash = sequencer
+                .rpc
+                .send(&raw)
+                .await
+                .expect("a valid transaction is taken");
             hashes.push(hash.as_str().expect("a hash").to_owned());
         }
-        sequencer.rpc.included(hashes.last().expect("something was sent")).await;
+        sequencer
+            .rpc
+            .included(hashes.last().expect("something was sent"))
+            .await;
         let latest = sequencer.rpc.height("latest").await;
         network.mine_until_safe(&sequencer.rpc, latest).await;
         // The last blocks hold commits and reveals; another branch, one longer, does not.
@@ -53,7 +60,11 @@ async fn bitcoin_core_may_go_away_and_come_back() {
             network.core.client().flush().await.expect("Bitcoin Core flushes");
             network.core.kill();
         }
-        let hash = sequencer.rpc.send(&alice.transfer(TO, 1)).await.expect("the sequencer goes on meanwhile");
+        let hash = sequencer
+            .rpc
+            .send(&alice.transfer(TO, 1))
+            .await
+            .expect("the sequencer goes on meanwhile");
         network.core.restart().await.expect("Bitcoin Core starts again");
         network.core.mine(1).await.expect("a block is mined");
         sequencer.rpc.included(hash.as_str().expect("a hash")).await;

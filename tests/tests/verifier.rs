@@ -19,7 +19,12 @@ const BURN: &[u8] = &hex!("5b5f56");
 /// Wraps runtime code in code that deploys it.
 fn deploying(runtime: &[u8]) -> Bytes {
     let size = u8::try_from(runtime.len()).expect("short code");
-    [&[0x60, size, 0x60, 0x0a, 0x5f, 0x39, 0x60, size, 0x5f, 0xf3][..], runtime].concat().into()
+    [
+        &[0x60, size, 0x60, 0x0a, 0x5f, 0x39, 0x60, size, 0x5f, 0xf3][..],
+        runtime,
+    ]
+    .concat()
+    .into()
 }
 
 async fn deploy(node: &bitsect_tests::Node, wallet: &mut Wallet, runtime: &[u8]) -> Address {
@@ -27,7 +32,11 @@ async fn deploy(node: &bitsect_tests::Node, wallet: &mut Wallet, runtime: &[u8])
     let hash = node.rpc.send(&raw).await.expect("a creation is taken");
     let receipt = node.rpc.included(hash.as_str().expect("a hash")).await;
     assert_eq!(receipt["status"], "0x1", "{receipt}");
-    let address: Address = receipt["contractAddress"].as_str().expect("an address").parse().expect("an address");
+    let address: Address = receipt["contractAddress"]
+        .as_str()
+        .expect("an address")
+        .parse()
+        .expect("an address");
     let code = node.rpc.get("eth_getCode", json!([address, "latest"])).await;
     assert_eq!(code, hex::encode_prefixed(runtime));
     address
@@ -48,20 +57,47 @@ async fn verifier_rebuilds_every_kind_of_traffic() {
     let mut sent = vec![
         (alice.transfer(TO, 1), "0x1"),
         (alice.legacy(TO, 2), "0x1"),
-        (alice.call(TxKind::Call(store), U256::ZERO, word(7), 100_000), "0x1"),
-        (alice.call(TxKind::Call(store), U256::ZERO, word(0), 100_000), "0x0"),
+        (
+            alice.call(TxKind::Call(store), U256::ZERO, word(7), 100_000),
+            "0x1",
+        ),
+        (
+            alice.call(TxKind::Call(store), U256::ZERO, word(0), 100_000),
+            "0x0",
+        ),
         (alice.with_access_list(store, word(9)), "0x1"),
-        (alice.call(TxKind::Call(precompile), U256::ZERO, word(1), 60_000), "0x1"),
-        (alice.call(TxKind::Call(destruct), U256::from(5), Bytes::new(), 100_000), "0x1"),
+        (
+            alice.call(TxKind::Call(precompile), U256::ZERO, word(1), 60_000),
+            "0x1",
+        ),
+        (
+            alice.call(TxKind::Call(destruct), U256::from(5), Bytes::new(), 100_000),
+            "0x1",
+        ),
         // The delegation stays, though the call that it comes with reverts.
         (alice.delegate(store), "0x0"),
-        (bob.call(TxKind::Call(alice.address), U256::ZERO, word(3), 100_000), "0x1"),
+        (
+            bob.call(TxKind::Call(alice.address), U256::ZERO, word(3), 100_000),
+            "0x1",
+        ),
     ];
     // Full blocks: each burns a transaction's cap of gas.
-    sent.extend((0..8).map(|_| (bob.call(TxKind::Call(burn), U256::ZERO, Bytes::new(), 16_000_000), "0x0")));
+    sent.extend((0..8).map(|_| {
+        (
+            bob.call(TxKind::Call(burn), U256::ZERO, Bytes::new(), 16_000_000),
+            "0x0",
+        )
+    }));
     let mut hashes = Vec::new();
     for (raw, status) in &sent {
-        hashes.push((sequencer.rpc.send(raw).await.expect("a valid transaction is taken"), *status));
+        hashes.push((
+            sequencer
+                .rpc
+                .send(raw)
+                .await
+                .expect("a valid transaction is taken"),
+            *status,
+        ));
     }
     for (hash, status) in &hashes {
         let receipt = sequencer.rpc.included(hash.as_str().expect("a hash")).await;
@@ -76,9 +112,16 @@ async fn verifier_rebuilds_every_kind_of_traffic() {
     network.core.mine(4).await.expect("blocks are mined");
     let minted = U256::from(123_456) * U256::from(10).pow(U256::from(10));
     bitsect_tests::until("the deposit on L2", || async {
-        let balance = sequencer.rpc.get("eth_getBalance", json!([carol, "latest"])).await;
+        let balance = sequencer
+            .rpc
+            .get("eth_getBalance", json!([carol, "latest"]))
+            .await;
         let expected = format!("{minted:#x}");
-        if balance == expected { Ok(()) } else { Err(format!("expected {expected}, got {balance}")) }
+        if balance == expected {
+            Ok(())
+        } else {
+            Err(format!("expected {expected}, got {balance}"))
+        }
     })
     .await;
     let latest = sequencer.rpc.height("latest").await;

@@ -7,10 +7,17 @@ const TO: Address = Address::repeat_byte(0xbb);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forced_transactions_need_no_sequencer() {
-    let network = Network::start(NetworkOptions { sequencing_window: Some(8) }).await;
+    let network = Network::start(NetworkOptions {
+        sequencing_window: Some(8),
+    })
+    .await;
     let sequencer = network.sequencer().await;
     let mut alice = Wallet::funded(0);
-    let hash = sequencer.rpc.send(&alice.transfer(TO, 1)).await.expect("a valid transaction is taken");
+    let hash = sequencer
+        .rpc
+        .send(&alice.transfer(TO, 1))
+        .await
+        .expect("a valid transaction is taken");
     sequencer.rpc.included(hash.as_str().expect("a hash")).await;
     let latest = sequencer.rpc.height("latest").await;
     network.mine_until_safe(&sequencer.rpc, latest).await;
@@ -23,7 +30,10 @@ async fn forced_transactions_need_no_sequencer() {
     let second = network.verifier("second").await;
     let hash = alloy_primitives::keccak256(&forced).to_string();
     first.rpc.included(&hash).await;
-    let balance = first.rpc.get("eth_getBalance", serde_json::json!([TO, "latest"])).await;
+    let balance = first
+        .rpc
+        .get("eth_getBalance", serde_json::json!([TO, "latest"]))
+        .await;
     assert_eq!(balance, "0x2a");
     network.synced(&first.rpc).await;
     network.synced(&second.rpc).await;

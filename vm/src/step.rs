@@ -70,7 +70,10 @@ pub struct ExecutedBlock {
 }
 
 /// What the next L2 unit is to do.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time, and is taken apart at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, and is taken apart at once"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum L2Work<'a> {
     /// Execute a block: the inbox, then these transactions.

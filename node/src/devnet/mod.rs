@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::deposit::{Placed, deposit};
-pub use self::setup::{CHAIN_FILE, USER_DIR, start_chain};
 pub use self::keys::{ACCOUNTS, Account, BALANCE, CHAIN_ID, VAULT_SECRET};
+pub use self::setup::{CHAIN_FILE, USER_DIR, start_chain};
 use crate::config::{Config, Layer};
 use crate::run::{Listeners, run as run_node};
 

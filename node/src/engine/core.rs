@@ -150,7 +150,12 @@ impl Core {
             (false, Some(next)) if next.info.height == tip.origin_height + 1 => Some(next),
             _ => return Ok(None),
         };
-        Ok(Some(tip.plan(&self.config.params, next, timestamp, &Read(snapshot))?))
+        Ok(Some(tip.plan(
+            &self.config.params,
+            next,
+            timestamp,
+            &Read(snapshot),
+        )?))
     }
 
     /// Takes the blocks above `tip` back and gives their transactions to the mempool.
@@ -179,17 +184,28 @@ impl Core {
                 pool.on_block(&block.hashes, &block.changes);
             }
             if !removed.is_empty() {
-                let transactions: Vec<Transaction> =
-                    removed.iter().flat_map(|block| block.transactions.iter().map(|(_, tx)| tx.clone())).collect();
+                let transactions: Vec<Transaction> = removed
+                    .iter()
+                    .flat_map(|block| block.transactions.iter().map(|(_, tx)| tx.clone()))
+                    .collect();
                 let back = self.runtime.block_on(pool.reinsert(&transactions));
-                tracing::info!(blocks = removed.len(), transactions = back, "took sequenced blocks back");
+                tracing::info!(
+                    blocks = removed.len(),
+                    transactions = back,
+                    "took sequenced blocks back"
+                );
             }
         }
         if !removed.is_empty() {
             self.status.reorgs += 1;
         }
         let removed = removed.iter().map(|block| block.header.block_ref()).collect();
-        let event = ChainEvent { added, removed, safe: self.status.safe, finalized: self.status.finalized };
+        let event = ChainEvent {
+            added,
+            removed,
+            safe: self.status.safe,
+            finalized: self.status.finalized,
+        };
         // Nobody listening is no fault.
         drop(self.events.send(event));
         Ok(())
@@ -201,7 +217,13 @@ impl Core {
         let mut changes = StateChanges::default();
         for (sender, _) in removed.iter().flat_map(|block| &block.transactions) {
             let after = state.account(*sender)?;
-            changes.accounts.insert(*sender, AccountChange { after, ..AccountChange::default() });
+            changes.accounts.insert(
+                *sender,
+                AccountChange {
+                    after,
+                    ..AccountChange::default()
+                },
+            );
         }
         Ok(changes)
     }
@@ -216,7 +238,12 @@ pub(super) struct Included {
 impl Included {
     pub(super) fn of(block: &ExecutedBlock) -> Self {
         Self {
-            hashes: block.block.transactions.iter().map(|transaction| transaction.tx_hash()).collect(),
+            hashes: block
+                .block
+                .transactions
+                .iter()
+                .map(|transaction| transaction.tx_hash())
+                .collect(),
             changes: block.outcome.changes.clone(),
         }
     }
@@ -230,13 +257,18 @@ pub(super) struct Preserve {
 
 impl Preserve {
     pub(super) fn new(core: &Core) -> Self {
-        Self { pool: core.pool.clone(), runtime: core.runtime.clone() }
+        Self {
+            pool: core.pool.clone(),
+            runtime: core.runtime.clone(),
+        }
     }
 
     fn keep(&self, removed: &[RemovedBlock]) -> Result<(), EngineError> {
         let Some(pool) = &self.pool else { return Ok(()) };
-        let transactions: Vec<Transaction> =
-            removed.iter().flat_map(|block| block.transactions.iter().map(|(_, tx)| tx.clone())).collect();
+        let transactions: Vec<Transaction> = removed
+            .iter()
+            .flat_map(|block| block.transactions.iter().map(|(_, tx)| tx.clone()))
+            .collect();
         Ok(self.runtime.block_on(pool.preserve(&transactions))?)
     }
 }
@@ -281,7 +313,10 @@ pub(super) fn header_at(snapshot: &Snapshot, number: u64) -> Result<StoredHeader
 fn load_chain(snapshot: &Snapshot) -> Result<(ChainState, u64), EngineError> {
     let encoded = snapshot.encoded_chain_state()?;
     let corrupt = |error| EngineError::Corrupt(format!("chain state: {error}"));
-    Ok((ChainState::decode(&encoded).map_err(corrupt)?, snapshot.unit_count()?))
+    Ok((
+        ChainState::decode(&encoded).map_err(corrupt)?,
+        snapshot.unit_count()?,
+    ))
 }
 
 /// Blobs of a view; nothing is put there.
@@ -291,7 +326,9 @@ impl Blobs for Read<'_> {
     type Error = StoreError;
 
     fn get(&self, blob: &BlobRef) -> Result<Vec<u8>, StoreError> {
-        self.0.blob(blob.root)?.ok_or(StoreError::NoBlob { root: blob.root })
+        self.0
+            .blob(blob.root)?
+            .ok_or(StoreError::NoBlob { root: blob.root })
     }
 
     fn put(&mut self, blob: BlobRef, _: Vec<u8>) -> Result<(), StoreError> {
@@ -306,7 +343,9 @@ impl Blobs for Write<'_, '_> {
     type Error = StoreError;
 
     fn get(&self, blob: &BlobRef) -> Result<Vec<u8>, StoreError> {
-        self.0.blob(blob.root)?.ok_or(StoreError::NoBlob { root: blob.root })
+        self.0
+            .blob(blob.root)?
+            .ok_or(StoreError::NoBlob { root: blob.root })
     }
 
     fn put(&mut self, blob: BlobRef, bytes: Vec<u8>) -> Result<(), StoreError> {

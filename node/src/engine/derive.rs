@@ -37,7 +37,12 @@ impl Core {
                 let last = &self.chain.l1;
                 if (last.height, last.hash) != (height, hash) {
                     let (expected_height, expected) = (last.height, last.hash);
-                    return Err(EngineError::L1Disconnect { expected_height, expected, got_height: height, got: hash });
+                    return Err(EngineError::L1Disconnect {
+                        expected_height,
+                        expected,
+                        got_height: height,
+                        got: hash,
+                    });
                 }
                 self.disconnect(height - 1)
             }
@@ -62,7 +67,12 @@ impl Core {
         };
         let finality = self.config.finality_depth;
         let derived = self.store.write(|writer| {
-            let mut run = Run { params: &params, writer, preserve: &preserve, derived: start };
+            let mut run = Run {
+                params: &params,
+                writer,
+                preserve: &preserve,
+                derived: start,
+            };
             run.l1_block(block, finality)?;
             Ok::<_, EngineError>(run.derived)
         })?;
@@ -98,7 +108,12 @@ struct Run<'a, 't> {
 
 impl Run<'_, '_> {
     fn l1_block(&mut self, block: &DecodedBlock<'_>, finality_depth: u32) -> Result<(), EngineError> {
-        process_l1_block(self.params, &mut self.derived.chain, block, &mut Write(self.writer))?;
+        process_l1_block(
+            self.params,
+            &mut self.derived.chain,
+            block,
+            &mut Write(self.writer),
+        )?;
         self.push_unit(None)?;
         loop {
             match self.derived.chain.next_unit(self.params) {
@@ -107,7 +122,11 @@ impl Run<'_, '_> {
             }
         }
         let chain = &self.derived.chain;
-        let record = L1Block { height: chain.l1.height, hash: chain.l1.hash, units: self.derived.units };
+        let record = L1Block {
+            height: chain.l1.height,
+            hash: chain.l1.hash,
+            units: self.derived.units,
+        };
         self.writer.push_l1_block(&record, &chain.encode())?;
         self.finalize(finality_depth)
     }
@@ -116,7 +135,8 @@ impl Run<'_, '_> {
         self.derived.units += 1;
         let encoded = self.derived.chain.encode();
         let commitment = bitsect_vm::chain::commitment_of(&encoded);
-        self.writer.push_unit(self.derived.units, commitment, &encoded, block)?;
+        self.writer
+            .push_unit(self.derived.units, commitment, &encoded, block)?;
         Ok(())
     }
 
@@ -126,10 +146,19 @@ impl Run<'_, '_> {
             Ok(batch) => batch,
             Err(fault) => return self.drop_batch(&fault),
         };
-        let work = plan_unit(&params, &self.derived.chain, batch.as_deref(), &Write(self.writer))?;
+        let work = plan_unit(
+            &params,
+            &self.derived.chain,
+            batch.as_deref(),
+            &Write(self.writer),
+        )?;
         match work {
             L2Work::Drop(fault) => self.drop_batch(&fault),
-            L2Work::Block { planned, sequenced, ends_batch } => self.block(planned, sequenced, ends_batch),
+            L2Work::Block {
+                planned,
+                sequenced,
+                ends_batch,
+            } => self.block(planned, sequenced, ends_batch),
         }
     }
 
@@ -137,7 +166,9 @@ impl Run<'_, '_> {
     fn open_batch(
         &mut self,
     ) -> Result<Result<Option<Arc<bitsect_vm::derive::payload::Batch>>, BatchFault>, EngineError> {
-        let Some(open) = &self.derived.chain.open else { return Ok(Ok(None)) };
+        let Some(open) = &self.derived.chain.open else {
+            return Ok(Ok(None));
+        };
         if let Some(opened) = &self.derived.batch
             && opened.commit == open.commit
         {
@@ -147,7 +178,10 @@ impl Run<'_, '_> {
         match read_batch(self.params, open, &Write(self.writer))? {
             Ok(batch) => {
                 let batch = Arc::new(batch);
-                self.derived.batch = Some(OpenedBatch { commit, batch: Arc::clone(&batch) });
+                self.derived.batch = Some(OpenedBatch {
+                    commit,
+                    batch: Arc::clone(&batch),
+                });
                 Ok(Ok(Some(batch)))
             }
             Err(error) => Ok(Err(error.into())),
@@ -155,7 +189,13 @@ impl Run<'_, '_> {
     }
 
     fn drop_batch(&mut self, fault: &BatchFault) -> Result<(), EngineError> {
-        let commit = self.derived.chain.open.as_ref().map(|open| open.commit).unwrap_or_default();
+        let commit = self
+            .derived
+            .chain
+            .open
+            .as_ref()
+            .map(|open| open.commit)
+            .unwrap_or_default();
         tracing::warn!(%commit, reason = %fault, "a batch, or the rest of it, derives to nothing");
         self.record_batch()?;
         self.derived.chain.close_batch(self.params);
@@ -184,7 +224,9 @@ impl Run<'_, '_> {
                 open.next -= 1;
             }
         }
-        self.derived.chain.finish_block(self.params, &planned, header, ends_batch);
+        self.derived
+            .chain
+            .finish_block(self.params, &planned, header, ends_batch);
         self.push_unit(Some(number))?;
         self.writer.set_safe(number)?;
         Ok(())
@@ -197,7 +239,9 @@ impl Run<'_, '_> {
         sequenced: &[Transaction],
     ) -> Result<Option<Header>, EngineError> {
         let number = planned.attributes.number;
-        let Some(stored) = self.writer.header(number)? else { return Ok(None) };
+        let Some(stored) = self.writer.header(number)? else {
+            return Ok(None);
+        };
         let tip = self.derived.chain.tip.header.hash_slow();
         let header = &stored.header;
         let attributes = &planned.attributes;
@@ -211,7 +255,10 @@ impl Run<'_, '_> {
         let inbox = usize::try_from(stored.inbox_count).unwrap_or(usize::MAX);
         let tail = body.get(inbox..).unwrap_or_default();
         let equal = tail.len() == sequenced.len()
-            && tail.iter().zip(sequenced).all(|((_, ours), theirs)| ours.tx_hash() == theirs.tx_hash());
+            && tail
+                .iter()
+                .zip(sequenced)
+                .all(|((_, ours), theirs)| ours.tx_hash() == theirs.tx_hash());
         Ok((equal && body.len() >= inbox).then_some(stored.header))
     }
 
@@ -225,7 +272,9 @@ impl Run<'_, '_> {
             let mut removed = take_back(self.writer, parent.number, self.preserve)?;
             // What this run added itself is no reorg for anybody.
             let kept = removed.first().map_or(0, |block| block.header.header.number);
-            self.derived.added.retain(|block| kept == 0 || block.number < kept);
+            self.derived
+                .added
+                .retain(|block| kept == 0 || block.number < kept);
             self.derived.removed.append(&mut removed);
         }
         let writer = &*self.writer;
@@ -234,7 +283,10 @@ impl Run<'_, '_> {
             Err(fault) => return Ok(Err(fault)),
         };
         self.writer.append_block(&new_block(&executed))?;
-        self.derived.added.push(BlockRef { number: executed.block.header.number, hash: executed.hash });
+        self.derived.added.push(BlockRef {
+            number: executed.block.header.number,
+            hash: executed.hash,
+        });
         self.derived.included.push(Included::of(&executed));
         Ok(Ok(executed.block.header))
     }
@@ -247,7 +299,9 @@ impl Run<'_, '_> {
 
     fn record_batch_up_to(&mut self, last_block: u64) -> Result<(), EngineError> {
         let chain = &self.derived.chain;
-        let Some(open) = chain.open.as_ref().filter(|open| open.next > 0) else { return Ok(()) };
+        let Some(open) = chain.open.as_ref().filter(|open| open.next > 0) else {
+            return Ok(());
+        };
         let record = BatchRecord {
             first_block: last_block + 1 - u64::from(open.next),
             last_block,
@@ -260,8 +314,12 @@ impl Run<'_, '_> {
 
     /// Moves the finalized head to the last block that was derived `depth` L1 blocks ago.
     fn finalize(&mut self, depth: u32) -> Result<(), EngineError> {
-        let Some(height) = self.derived.chain.l1.height.checked_sub(depth) else { return Ok(()) };
-        let Some(deep) = self.writer.l1_block(height)? else { return Ok(()) };
+        let Some(height) = self.derived.chain.l1.height.checked_sub(depth) else {
+            return Ok(());
+        };
+        let Some(deep) = self.writer.l1_block(height)? else {
+            return Ok(());
+        };
         let finalized = self.writer.head(Head::Finalized)?.number;
         let mut unit = deep.units;
         while unit > 0 {

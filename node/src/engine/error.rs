@@ -37,7 +37,9 @@ pub enum EngineError {
     #[error("l1 block is not the next one: {0}")]
     L1Order(#[from] HeaderError),
     /// An L1 event names another block than the one that is there.
-    #[error("l1 block to disconnect: expected height {expected_height} ({expected}), got {got_height} ({got})")]
+    #[error(
+        "l1 block to disconnect: expected height {expected_height} ({expected}), got {got_height} ({got})"
+    )]
     L1Disconnect {
         /// The last block's height.
         expected_height: u32,

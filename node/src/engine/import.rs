@@ -17,7 +17,10 @@ impl Core {
         let parent = self.tip.header.hash_slow();
         if number != self.tip.header.number + 1 || header.parent_hash != parent {
             let expected = self.tip.header.number + 1;
-            return Err(refuse(format!("expected block {expected} on {parent}, got one on {}", header.parent_hash)));
+            return Err(refuse(format!(
+                "expected block {expected} on {parent}, got one on {}",
+                header.parent_hash
+            )));
         }
         let params = self.params();
         let snapshot = self.store.read()?;
@@ -25,7 +28,12 @@ impl Core {
         let planned = self.plan_like(&snapshot, &self.tip, header.timestamp, origin)?;
         let planned = planned.ok_or_else(|| refuse(format!("its origin {origin} is not known yet")))?;
         self.tip
-            .verify_timestamp(&params, planned.origin_median_time, header.timestamp, fresh.sequenced.len())
+            .verify_timestamp(
+                &params,
+                planned.origin_median_time,
+                header.timestamp,
+                fresh.sequenced.len(),
+            )
             .map_err(|fault| refuse(fault.to_string()))?;
         let senders = recover_senders(&fresh.sequenced).map_err(|error| refuse(error.to_string()))?;
         let state = snapshot.state_at(self.tip.header.number)?;
@@ -40,7 +48,11 @@ impl Core {
         let executed = builder.finish(&snapshot.tree_at(self.tip.header.number)?)?;
         drop(snapshot);
         if executed.block.header != *header {
-            return Err(refuse(format!("expected hash {}, got {}", executed.hash, header.hash_slow())));
+            return Err(refuse(format!(
+                "expected hash {}, got {}",
+                executed.hash,
+                header.hash_slow()
+            )));
         }
         self.append(&executed)
     }

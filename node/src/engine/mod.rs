@@ -137,14 +137,23 @@ impl Engine {
             });
         }
         let body = move || {
-            Loop { core, sequencer, status: status_sender }.run(&received);
+            Loop {
+                core,
+                sequencer,
+                status: status_sender,
+            }
+            .run(&received);
             ended_sender.send_replace(true);
         };
         thread::Builder::new()
             .name("engine".into())
             .spawn(body)
             .map_err(|error| EngineError::Execution(format!("failed to start the thread: {error}")))?;
-        Ok(EngineHandle { commands, status, ended })
+        Ok(EngineHandle {
+            commands,
+            status,
+            ended,
+        })
     }
 }
 
@@ -170,7 +179,9 @@ impl EngineHandle {
         command: impl FnOnce(oneshot::Sender<Result<(), EngineError>>) -> Command,
     ) -> Result<(), EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).map_err(|_| EngineError::Stopped)?;
+        self.commands
+            .send(command(reply))
+            .map_err(|_| EngineError::Stopped)?;
         answer.await.map_err(|_| EngineError::Stopped)?
     }
 
@@ -249,7 +260,11 @@ impl Loop {
         if !self.core.may_sequence() {
             return None;
         }
-        let wait = if arrived { sequencer.block_time } else { sequencer.heartbeat };
+        let wait = if arrived {
+            sequencer.block_time
+        } else {
+            sequencer.heartbeat
+        };
         Some(last_block + wait)
     }
 }

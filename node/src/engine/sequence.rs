@@ -35,7 +35,11 @@ impl Core {
     /// Makes a block when there is something to put into it, or `beat` asks for an empty one.
     pub(super) fn sequence(&mut self, beat: bool) -> Result<Sequenced, EngineError> {
         let started = Instant::now();
-        let idle = Sequenced { built: false, pending: false, started };
+        let idle = Sequenced {
+            built: false,
+            pending: false,
+            started,
+        };
         let (Some(sequencer), Some(pool)) = (self.config.sequencer.clone(), self.pool.clone()) else {
             return Ok(idle);
         };
@@ -58,7 +62,11 @@ impl Core {
         self.append(&filled.block)?;
         // Origins that queue up are taken at the pace of full blocks, not of empty ones.
         let pending = filled.pending || self.next_origin().is_some();
-        Ok(Sequenced { built: true, pending, started })
+        Ok(Sequenced {
+            built: true,
+            pending,
+            started,
+        })
     }
 
     /// Says why no block may be made: what stays unposted for a whole window would be lost.
@@ -74,10 +82,16 @@ impl Core {
         let lag = l1 - self.progress.1;
         if lag > sequencer.max_safe_lag {
             let limit = sequencer.max_safe_lag;
-            return Some(format!("the safe head has not moved for {lag} L1 blocks, limit {limit}"));
+            return Some(format!(
+                "the safe head has not moved for {lag} L1 blocks, limit {limit}"
+            ));
         }
         if lag > sequencer.max_safe_lag / 2 {
-            tracing::warn!(lag, limit = sequencer.max_safe_lag, "batches fall behind; sequencing stops at the limit");
+            tracing::warn!(
+                lag,
+                limit = sequencer.max_safe_lag,
+                "batches fall behind; sequencing stops at the limit"
+            );
         }
         None
     }
@@ -89,7 +103,9 @@ impl Core {
         let median = next.map_or(self.tip.origin_median_time, |origin| origin.info.median_time_past);
         let limit = L2Tip::drift_limit(&params, median);
         let least = self.tip.least_timestamp(&params, median);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |elapsed| elapsed.as_secs());
         let timestamp = now.clamp(least, limit.max(least));
         let planned = self.tip.plan(&params, next, timestamp, &Read(snapshot))?;
         Ok((planned, timestamp <= limit))
@@ -99,7 +115,10 @@ impl Core {
     fn next_origin(&self) -> Option<&Origin> {
         let height = self.tip.origin_height + 1;
         let deep_enough = height.saturating_add(self.config.confirmations) <= self.chain.l1.height;
-        self.chain.origins.iter().find(|origin| deep_enough && origin.info.height == height)
+        self.chain
+            .origins
+            .iter()
+            .find(|origin| deep_enough && origin.info.height == height)
     }
 
     fn fill(
@@ -144,7 +163,11 @@ impl Core {
         }
         let tree = snapshot.tree_at(parent.number)?;
         let block = builder.finish::<_>(&tree).map_err(EngineError::from)?;
-        Ok(Filled { block, discard, pending })
+        Ok(Filled {
+            block,
+            discard,
+            pending,
+        })
     }
 
     /// Makes an executed block the latest one: durable first, announced then.
@@ -152,8 +175,15 @@ impl Core {
         let row = new_block(executed);
         self.store.write(|writer| writer.append_block(&row))?;
         let header = executed.block.header.clone();
-        let added = BlockRef { number: header.number, hash: executed.hash };
-        tracing::debug!(number = added.number, transactions = executed.block.transactions.len(), "new block");
+        let added = BlockRef {
+            number: header.number,
+            hash: executed.hash,
+        };
+        tracing::debug!(
+            number = added.number,
+            transactions = executed.block.transactions.len(),
+            "new block"
+        );
         self.tip = self.tip.after(&executed.planned, header);
         self.after_change(vec![added], &[], &[Included::of(executed)])
     }

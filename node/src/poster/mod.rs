@@ -276,7 +276,9 @@ impl Poster {
         let baton = chain.baton;
         // Compressing takes long, and must not hold up other tasks.
         let encode = move || waiting.payload(&snapshot, &params, &chain);
-        let payload = tokio::task::spawn_blocking(encode).await.map_err(PosterError::Encode)??;
+        let payload = tokio::task::spawn_blocking(encode)
+            .await
+            .map_err(PosterError::Encode)??;
         if self.baton(&baton).await?.is_none() {
             return Ok(());
         }

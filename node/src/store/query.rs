@@ -72,12 +72,14 @@ pub(super) fn block_number(view: &impl View, hash: B256) -> Result<Option<u64>, 
 /// The header of a block; `None` above the latest.
 pub(super) fn header(view: &impl View, number: u64) -> Result<Option<StoredHeader>, StoreError> {
     let row = fetch(view.headers(), "headers", &number.to_be_bytes(), rows::header)?;
-    Ok(row.map(|(hash, l1_origin_height, inbox_count, header)| StoredHeader {
-        hash,
-        l1_origin_height,
-        inbox_count,
-        header,
-    }))
+    Ok(
+        row.map(|(hash, l1_origin_height, inbox_count, header)| StoredHeader {
+            hash,
+            l1_origin_height,
+            inbox_count,
+            header,
+        }),
+    )
 }
 
 /// The header of a block that must be there.

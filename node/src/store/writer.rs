@@ -85,7 +85,12 @@ impl<'t> Writer<'t> {
         verify_block(block)?;
         let number = block.header.number;
         let key = number.to_be_bytes();
-        let header = rows::put_header(block.hash, block.l1_origin.height, block.inbox_count, &block.header);
+        let header = rows::put_header(
+            block.hash,
+            block.l1_origin.height,
+            block.inbox_count,
+            &block.header,
+        );
         self.tables.headers.insert(&key, header.as_slice())?;
         self.tables.numbers.insert(&block.hash.0, key.as_slice())?;
         let body = rows::put_body(&block.transactions, &block.senders);

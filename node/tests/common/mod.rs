@@ -39,7 +39,10 @@ impl Devnet {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (mut urls, mut metrics) = (Vec::new(), Vec::new());
         loop {
-            let line = lines.next().expect("the devnet ended before it was ready").unwrap();
+            let line = lines
+                .next()
+                .expect("the devnet ended before it was ready")
+                .unwrap();
             let words: Vec<&str> = line.split_whitespace().collect();
             if let ["sequencer" | "verifier", url, "metrics", page] = words[..] {
                 urls.push(url.to_owned());
@@ -49,8 +52,16 @@ impl Devnet {
                 break;
             }
         }
-        let rpc = |url: &String| Rpc { url: url.clone(), client: reqwest::Client::new() };
-        Self { child, sequencer: rpc(&urls[0]), verifier: rpc(&urls[1]), metrics: metrics[0].clone() }
+        let rpc = |url: &String| Rpc {
+            url: url.clone(),
+            client: reqwest::Client::new(),
+        };
+        Self {
+            child,
+            sequencer: rpc(&urls[0]),
+            verifier: rpc(&urls[1]),
+            metrics: metrics[0].clone(),
+        }
     }
 
     /// Kills the process as `kill -9` does; Bitcoin Core dies with it.
@@ -62,7 +73,13 @@ impl Devnet {
     /// Stops it with SIGTERM and gives its exit code.
     pub fn stop(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.child.wait().unwrap().code()
     }
 }
@@ -85,8 +102,16 @@ impl Rpc {
     /// Calls a method; an error answer is `Err`.
     pub async fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer: Value =
-            self.client.post(&self.url).json(&request).send().await.unwrap().json().await.unwrap();
+        let answer: Value = self
+            .client
+            .post(&self.url)
+            .json(&request)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         match answer.get("error") {
             Some(error) => Err(error.clone()),
             None => Ok(answer["result"].clone()),
@@ -94,7 +119,9 @@ impl Rpc {
     }
 
     pub async fn get(&self, method: &str, params: Value) -> Value {
-        self.call(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+        self.call(method, params)
+            .await
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     /// The number of the block with this tag.
@@ -103,7 +130,8 @@ impl Rpc {
     }
 
     pub async fn block(&self, number: u64) -> Value {
-        self.get("eth_getBlockByNumber", json!([format!("{number:#x}"), false])).await
+        self.get("eth_getBlockByNumber", json!([format!("{number:#x}"), false]))
+            .await
     }
 
     pub async fn balance(&self, of: Address) -> U256 {
@@ -125,7 +153,10 @@ impl Rpc {
 
     /// Waits until a head reaches a block.
     pub async fn reaches(&self, tag: &str, number: u64) {
-        self.wait(&format!("{tag} at {number}"), async || (self.head(tag).await >= number).then_some(())).await;
+        self.wait(&format!("{tag} at {number}"), async || {
+            (self.head(tag).await >= number).then_some(())
+        })
+        .await;
     }
 
     /// Asks until there is an answer. There is no event to wait for across processes.
@@ -135,7 +166,11 @@ impl Rpc {
             if let Some(found) = ask().await {
                 return found;
             }
-            assert!(started.elapsed() < PATIENCE, "{} did not have {what} in time", self.url);
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{} did not have {what} in time",
+                self.url
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -148,7 +183,11 @@ impl Rpc {
 
     pub async fn nonce(&self, account: usize) -> u64 {
         let address = ACCOUNTS[account].address;
-        quantity(&self.get("eth_getTransactionCount", json!([address, "pending"])).await)
+        quantity(
+            &self
+                .get("eth_getTransactionCount", json!([address, "pending"]))
+                .await,
+        )
     }
 
     pub async fn send(&self, raw: &Bytes) -> B256 {
@@ -185,12 +224,18 @@ pub fn sign(account: usize, nonce: u64, to: Address, wei: u64, max_fee_per_gas: 
 /// Checks that the verifier has the sequencer's blocks, units and chain states up to a block.
 pub async fn assert_same(net: &Devnet, first: u64, last: u64) {
     for number in first..=last {
-        let (ours, theirs) = (net.sequencer.block(number).await, net.verifier.block(number).await);
+        let (ours, theirs) = (
+            net.sequencer.block(number).await,
+            net.verifier.block(number).await,
+        );
         assert!(ours["hash"].is_string(), "{ours}");
         assert_eq!(ours["hash"], theirs["hash"], "block {number}");
         assert_eq!(ours["stateRoot"], theirs["stateRoot"], "block {number}");
     }
-    let unit = net.verifier.get("rollup_unitOf", json!([format!("{last:#x}")])).await;
+    let unit = net
+        .verifier
+        .get("rollup_unitOf", json!([format!("{last:#x}")]))
+        .await;
     let asked = json!([unit]);
     assert_eq!(
         net.sequencer.get("rollup_chainStateAt", asked.clone()).await,

@@ -27,7 +27,14 @@ fn a_batch_takes_effect_in_its_block() {
     let transfers = vec![alice.transfer(TO, 5), alice.transfer(TO, 7)];
     let batch = sim.batch(vec![(false, transfers), (true, vec![alice.transfer(TO, 1)])]);
     let log = sim.mine_batch(&batch);
-    assert_eq!(log, ["l1", "block 1: 2 transactions, 0 of the inbox", "block 2: 1 transactions, 0 of the inbox"]);
+    assert_eq!(
+        log,
+        [
+            "l1",
+            "block 1: 2 transactions, 0 of the inbox",
+            "block 2: 1 transactions, 0 of the inbox"
+        ]
+    );
     assert_eq!(sim.balance(TO), U256::from(13));
     assert_eq!(sim.chain.tip.origin_height, 101);
     assert_eq!(sim.units.len(), 5);
@@ -57,7 +64,11 @@ fn reveal_counts_at_the_timeout_and_not_after() {
             assert_eq!(sim.mine(vec![]), ["l1"]);
         }
         let log = sim.mine(vec![reveal]);
-        assert_eq!(log.len(), if late == 0 { 2 } else { 1 }, "late by {late}: {log:?}");
+        assert_eq!(
+            log.len(),
+            if late == 0 { 2 } else { 1 },
+            "late by {late}: {log:?}"
+        );
         assert!(sim.chain.batches.is_empty());
     }
 }
@@ -66,9 +77,15 @@ fn reveal_counts_at_the_timeout_and_not_after() {
 fn a_data_output_spent_without_a_frame_voids_its_batch_only() {
     let (mut sim, mut alice) = start();
     let void = sim.commit_on(sim.baton(), 2);
-    let previous = OutPoint { txid: void.compute_txid(), vout: 2 };
+    let previous = OutPoint {
+        txid: void.compute_txid(),
+        vout: 2,
+    };
     let stolen = sim.spend(vec![(previous, vec![vec![1; 64]])], vec![]);
-    let next = OutPoint { txid: void.compute_txid(), vout: 0 };
+    let next = OutPoint {
+        txid: void.compute_txid(),
+        vout: 0,
+    };
     let good = sim.commit_on(next, 1);
     let batch = sim.batch(vec![(false, vec![alice.transfer(TO, 5)])]);
     let reveal = sim.reveal(&good, 1, &encode(&batch).unwrap());
@@ -81,9 +98,18 @@ fn batches_keep_the_order_of_the_baton() {
     let (mut sim, mut alice) = start();
     let first = sim.batch(vec![(false, vec![alice.transfer(TO, 1)])]);
     // Complete before the first one is, but built on the same parent: it comes too late.
-    let second = sim.batch(vec![(false, vec![alice.transfer_with(TO, 2, 0, CHAIN_ID, 21_000)])]);
+    let second = sim.batch(vec![(
+        false,
+        vec![alice.transfer_with(TO, 2, 0, CHAIN_ID, 21_000)],
+    )]);
     let commit1 = sim.commit_on(sim.baton(), 1);
-    let commit2 = sim.commit_on(OutPoint { txid: commit1.compute_txid(), vout: 0 }, 1);
+    let commit2 = sim.commit_on(
+        OutPoint {
+            txid: commit1.compute_txid(),
+            vout: 0,
+        },
+        1,
+    );
     let reveal2 = sim.reveal(&commit2, 1, &encode(&second).unwrap());
     assert_eq!(sim.mine(vec![commit1.clone(), commit2, reveal2]), ["l1"]);
     let reveal1 = sim.reveal(&commit1, 1, &encode(&first).unwrap());
@@ -96,7 +122,10 @@ fn batches_keep_the_order_of_the_baton() {
 #[test]
 fn the_baton_moves_without_a_batch() {
     let (mut sim, mut alice) = start();
-    let handover = sim.spend(vec![(sim.baton(), vec![vec![1; 64]])], vec![output(900, ScriptBuf::new())]);
+    let handover = sim.spend(
+        vec![(sim.baton(), vec![vec![1; 64]])],
+        vec![output(900, ScriptBuf::new())],
+    );
     let old = sim.baton();
     assert_eq!(sim.mine(vec![handover]), ["l1"]);
     assert_ne!(sim.baton(), old);
@@ -121,7 +150,9 @@ fn batches_that_break_a_rule_derive_to_nothing() {
     case("first origin", &|batch| batch.first_origin += 1);
     case("last origin hash", &|batch| batch.last_origin_hash = hash);
     case("timestamp of block 1", &|batch| batch.blocks[0].timestamp -= 1);
-    case("timestamp of block 1", &|batch| batch.blocks[0].timestamp += MAX_DRIFT + 1);
+    case("timestamp of block 1", &|batch| {
+        batch.blocks[0].timestamp += MAX_DRIFT + 1
+    });
     case("block 1: nonce too high", &|batch| {
         batch.blocks[0].transactions = vec![Wallet::new(1).transfer_with(TO, 1, 9, CHAIN_ID, 21_000)];
     });
@@ -133,7 +164,11 @@ fn batches_that_break_a_rule_derive_to_nothing() {
         let transactions = sim.post(&payload, 1);
         let log = sim.mine(transactions);
         assert!(log[1].starts_with(&format!("dropped: {name}")), "{name}: {log:?}");
-        assert_eq!((log.len(), &sim.chain.tip, sim.state.root()), (2, &tip, root), "{name}");
+        assert_eq!(
+            (log.len(), &sim.chain.tip, sim.state.root()),
+            (2, &tip, root),
+            "{name}"
+        );
         // The chain goes on: the origins stay fresh enough for the next case.
         let empty = sim.batch(vec![(false, vec![])]);
         assert_eq!(sim.mine_batch(&empty).len(), 2, "{name}");
@@ -163,7 +198,10 @@ fn drift_leaves_room_for_empty_blocks_only() {
     batch.blocks[0].timestamp += MAX_DRIFT;
     assert_eq!(sim.mine_batch(&batch).len(), 2, "the drift itself is allowed");
     let full = sim.batch(vec![(false, vec![alice.transfer(TO, 1)])]);
-    assert_eq!(sim.mine_batch(&full)[1], "block 2: 1 transactions, 0 of the inbox");
+    assert_eq!(
+        sim.mine_batch(&full)[1],
+        "block 2: 1 transactions, 0 of the inbox"
+    );
     let mut past = sim.batch(vec![(false, vec![])]);
     past.blocks[0].timestamp += 1;
     assert!(sim.mine_batch(&past)[1].starts_with("dropped: timestamp of block 3"));
@@ -176,8 +214,14 @@ fn the_window_forces_a_block_at_its_last_block_and_not_before() {
         assert_eq!(sim.mine(vec![]), ["l1"]);
     }
     // Block 101 is WINDOW blocks deep now.
-    assert_eq!(sim.mine(vec![]), ["l1", "block 1: 0 transactions, 0 of the inbox"]);
-    assert_eq!(sim.mine(vec![]), ["l1", "block 2: 0 transactions, 0 of the inbox"]);
+    assert_eq!(
+        sim.mine(vec![]),
+        ["l1", "block 1: 0 transactions, 0 of the inbox"]
+    );
+    assert_eq!(
+        sim.mine(vec![]),
+        ["l1", "block 2: 0 transactions, 0 of the inbox"]
+    );
     assert_eq!(sim.chain.tip.origin_height, 102);
     assert_eq!(sim.chain.origins.len(), WINDOW as usize);
 }
@@ -189,13 +233,17 @@ fn a_batch_in_the_last_block_of_the_window_still_counts() {
         sim.mine(vec![]);
     }
     let batch = sim.batch(vec![(true, vec![alice.transfer(TO, 1)])]);
-    assert_eq!(sim.mine_batch(&batch), ["l1", "block 1: 1 transactions, 0 of the inbox"]);
+    assert_eq!(
+        sim.mine_batch(&batch),
+        ["l1", "block 1: 1 transactions, 0 of the inbox"]
+    );
 }
 
 #[test]
 fn forced_transactions_go_in_without_the_sequencer() {
     let (mut sim, mut alice) = start();
-    let force = |sim: &mut Simulation, bytes: &[u8]| sim.spend(vec![], vec![output(0, forced_script(bytes).into())]);
+    let force =
+        |sim: &mut Simulation, bytes: &[u8]| sim.spend(vec![], vec![output(0, forced_script(bytes).into())]);
     let valid = encoded(&alice.transfer(TO, 5));
     let wrong_chain = encoded(&alice.transfer_with(TO, 1, 1, CHAIN_ID + 1, 21_000));
     let wrong_nonce = encoded(&alice.transfer_with(TO, 1, 8, CHAIN_ID, 21_000));
@@ -205,10 +253,16 @@ fn forced_transactions_go_in_without_the_sequencer() {
         transaction
     });
     sim.mine(transactions.to_vec());
-    assert_eq!(sim.chain.origins[0].item_count, 2, "nonsense and another chain's never enter");
+    assert_eq!(
+        sim.chain.origins[0].item_count, 2,
+        "nonsense and another chain's never enter"
+    );
     // The sequencer's batch says nothing of them; its first block on that origin has them all the same.
     let batch = sim.batch(vec![(true, vec![alice.transfer(TO, 2)])]);
-    assert_eq!(sim.mine_batch(&batch)[1], "block 1: 2 transactions, 1 of the inbox");
+    assert_eq!(
+        sim.mine_batch(&batch)[1],
+        "block 1: 2 transactions, 1 of the inbox"
+    );
     assert_eq!(sim.balance(TO), U256::from(7));
     // And without any sequencer, the window brings them.
     let last = encoded(&alice.transfer(TO, 3));
@@ -246,12 +300,18 @@ fn forced_transactions_beyond_a_blocks_share_wait_for_the_next() {
 
 /// Mines a deposit output; gives it.
 fn deposit(sim: &mut Simulation, sats: u64) -> OutPoint {
-    let tag = DepositTag { to: TO, refund_key: B256::repeat_byte(2) };
+    let tag = DepositTag {
+        to: TO,
+        refund_key: B256::repeat_byte(2),
+    };
     let script: ScriptBuf = tag.output_script(&sim.params.derive).unwrap().into();
     let inputs = vec![(OutPoint::null(), vec![])];
     let mut transaction = sim.spend(inputs, vec![output(0, tag.script().into()), output(sats, script)]);
     transaction.input[0].previous_output.vout = 5;
-    let outpoint = OutPoint { txid: transaction.compute_txid(), vout: 1 };
+    let outpoint = OutPoint {
+        txid: transaction.compute_txid(),
+        vout: 1,
+    };
     sim.mine(vec![transaction]);
     outpoint
 }
@@ -270,7 +330,10 @@ fn an_accepted_deposit_mints_once() {
     let outpoint = deposit(&mut sim, 50_000);
     assert_eq!(sim.chain.deposits.len(), 1);
     assert!(accept(&mut sim, outpoint, vec![vec![1; 64]], 49_000));
-    assert!(!accept(&mut sim, outpoint, vec![vec![1; 64]], 49_000), "spent outputs are gone");
+    assert!(
+        !accept(&mut sim, outpoint, vec![vec![1; 64]], 49_000),
+        "spent outputs are gone"
+    );
     let batch = sim.batch(vec![(true, vec![]), (true, vec![])]);
     let log = sim.mine_batch(&batch);
     assert_eq!(log[2], "block 2: 1 transactions, 1 of the inbox");
@@ -284,11 +347,23 @@ fn only_real_deposits_are_recognised() {
     assert!(sim.chain.deposits.is_empty(), "below the smallest deposit");
     let outpoint = deposit(&mut sim, 50_000);
     let refund = vec![vec![1; 64], vec![0x51], vec![0xc0; 33]];
-    assert!(!accept(&mut sim, outpoint, refund, 49_000), "a refund takes the script path");
+    assert!(
+        !accept(&mut sim, outpoint, refund, 49_000),
+        "a refund takes the script path"
+    );
     // A tag alone, with an output that is not the vault key's.
-    let tag = DepositTag { to: TO, refund_key: B256::repeat_byte(2) };
+    let tag = DepositTag {
+        to: TO,
+        refund_key: B256::repeat_byte(2),
+    };
     let transaction = sim.spend(
-        vec![(OutPoint { txid: outpoint.txid, vout: 3 }, vec![])],
+        vec![(
+            OutPoint {
+                txid: outpoint.txid,
+                vout: 3,
+            },
+            vec![],
+        )],
         vec![output(0, tag.script().into()), output(50_000, vec![0x51].into())],
     );
     sim.mine(vec![transaction]);

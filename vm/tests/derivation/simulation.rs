@@ -40,7 +40,11 @@ impl Wallet {
     pub fn new(seed: u8) -> Self {
         let key = SigningKey::from_slice(&[seed; 32]).unwrap();
         let address = Address::from_public_key(key.verifying_key());
-        Self { key, address, nonce: 0 }
+        Self {
+            key,
+            address,
+            nonce: 0,
+        }
     }
 
     /// Signs the next transfer.
@@ -50,7 +54,14 @@ impl Wallet {
         self.transfer_with(to, wei, nonce, CHAIN_ID, 21_000)
     }
 
-    pub fn transfer_with(&self, to: Address, wei: u64, nonce: u64, chain_id: u64, gas_limit: u64) -> Transaction {
+    pub fn transfer_with(
+        &self,
+        to: Address,
+        wei: u64,
+        nonce: u64,
+        chain_id: u64,
+        gas_limit: u64,
+    ) -> Transaction {
         let transaction = TxEip1559 {
             chain_id,
             nonce,
@@ -144,7 +155,10 @@ impl Simulation {
             gas_limit: 30_000_000,
             base_fee: 1_000_000,
             fee_vault_owner: Address::repeat_byte(0xfe),
-            balances: funded.iter().map(|address| (*address, U256::from(10).pow(U256::from(18)))).collect(),
+            balances: funded
+                .iter()
+                .map(|address| (*address, U256::from(10).pow(U256::from(18))))
+                .collect(),
         };
         let params = ChainParams {
             execution: ExecutionParams {
@@ -158,7 +172,10 @@ impl Simulation {
             derive: DeriveParams {
                 network: L1Network::Regtest,
                 genesis_l1,
-                baton: bitsect_vm::chain::OutPoint { txid: B256::repeat_byte(9), vout: 1 },
+                baton: bitsect_vm::chain::OutPoint {
+                    txid: B256::repeat_byte(9),
+                    vout: 1,
+                },
                 vault_key: vault_key(),
                 sequencing_window: WINDOW,
                 reveal_timeout: REVEAL_TIMEOUT,
@@ -175,11 +192,23 @@ impl Simulation {
         let chain = ChainState::genesis(&params, genesis_header(&config, root));
         let units = vec![chain.commitment()];
         let blobs = Memory::default();
-        Self { params, chain, state, blobs, units, log: Vec::new(), time: GENESIS_TIME, counter: 0 }
+        Self {
+            params,
+            chain,
+            state,
+            blobs,
+            units,
+            log: Vec::new(),
+            time: GENESIS_TIME,
+            counter: 0,
+        }
     }
 
     pub fn balance(&self, address: Address) -> U256 {
-        self.state.account(address).unwrap().map_or(U256::ZERO, |account| account.balance)
+        self.state
+            .account(address)
+            .unwrap()
+            .map_or(U256::ZERO, |account| account.balance)
     }
 
     /// Mines a block with these transactions and does every unit that follows from it.
@@ -224,7 +253,10 @@ impl Simulation {
                 assert_eq!(executed.tree.root, executed.block.header.state_root);
                 assert_eq!(self.chain.tip.header, executed.block.header);
                 let (count, inbox) = (executed.block.transactions.len(), executed.inbox_count);
-                format!("block {}: {} transactions, {inbox} of the inbox", executed.block.header.number, count)
+                format!(
+                    "block {}: {} transactions, {inbox} of the inbox",
+                    executed.block.header.number, count
+                )
             }
         });
     }
@@ -257,7 +289,11 @@ impl Simulation {
     }
 
     /// A transaction that spends these outputs, with these witnesses.
-    pub fn spend(&mut self, inputs: Vec<(OutPoint, Vec<Vec<u8>>)>, outputs: Vec<TxOut>) -> bitcoin::Transaction {
+    pub fn spend(
+        &mut self,
+        inputs: Vec<(OutPoint, Vec<Vec<u8>>)>,
+        outputs: Vec<TxOut>,
+    ) -> bitcoin::Transaction {
         self.counter += 1;
         let input = |(previous_output, witness): (OutPoint, Vec<Vec<u8>>)| TxIn {
             previous_output,
@@ -283,14 +319,23 @@ impl Simulation {
 
     pub fn baton(&self) -> OutPoint {
         let baton = self.chain.baton;
-        OutPoint { txid: bitcoin::Txid::from_byte_array(baton.txid.0), vout: baton.vout }
+        OutPoint {
+            txid: bitcoin::Txid::from_byte_array(baton.txid.0),
+            vout: baton.vout,
+        }
     }
 
     /// The reveal of a frame for a commit's data output.
     pub fn reveal(&mut self, commit: &bitcoin::Transaction, vout: u32, frame: &[u8]) -> bitcoin::Transaction {
         let script = frame_script(&B256::repeat_byte(3), frame);
-        let previous = OutPoint { txid: commit.compute_txid(), vout };
-        self.spend(vec![(previous, vec![vec![1; 64], script, vec![0xc0; 33]])], vec![output(500, ScriptBuf::new())])
+        let previous = OutPoint {
+            txid: commit.compute_txid(),
+            vout,
+        };
+        self.spend(
+            vec![(previous, vec![vec![1; 64], script, vec![0xc0; 33]])],
+            vec![output(500, ScriptBuf::new())],
+        )
     }
 
     /// Commit and reveals of a payload in `frames` equal parts.
@@ -309,7 +354,8 @@ impl Simulation {
         let mut tip = self.chain.tip.clone();
         let mut origins = self.chain.origins.iter();
         let mut last_origin_hash = tip.header.parent_beacon_block_root.unwrap();
-        let first_origin = tip.origin_height + u32::from(blocks.first().is_some_and(|(advances, _)| *advances));
+        let first_origin =
+            tip.origin_height + u32::from(blocks.first().is_some_and(|(advances, _)| *advances));
         let blocks = blocks
             .into_iter()
             .map(|(advances_origin, transactions)| {
@@ -320,7 +366,11 @@ impl Simulation {
                 }
                 let timestamp = tip.least_timestamp(&self.params, tip.origin_median_time);
                 tip.header.timestamp = timestamp;
-                BatchBlock { timestamp, advances_origin, transactions }
+                BatchBlock {
+                    timestamp,
+                    advances_origin,
+                    transactions,
+                }
             })
             .collect();
         Batch {
@@ -340,7 +390,10 @@ impl Simulation {
 }
 
 pub fn output(sats: u64, script_pubkey: ScriptBuf) -> TxOut {
-    TxOut { value: Amount::from_sat(sats), script_pubkey }
+    TxOut {
+        value: Amount::from_sat(sats),
+        script_pubkey,
+    }
 }
 
 /// The x-only key of the secret 42.
@@ -361,7 +414,9 @@ fn coinbase(height: u32) -> bitcoin::Transaction {
         lock_time: LockTime::ZERO,
         input: vec![TxIn {
             previous_output: OutPoint::null(),
-            script_sig: bitcoin::script::Builder::new().push_int(height.into()).into_script(),
+            script_sig: bitcoin::script::Builder::new()
+                .push_int(height.into())
+                .into_script(),
             sequence: Sequence::MAX,
             witness: Witness::from_slice(&[[0; 32]]),
         }],
