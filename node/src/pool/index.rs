@@ -264,9 +264,7 @@ impl Index {
     /// Removes a transaction; those of its sender behind it become queued.
     pub fn remove(&mut self, hash: &TxHash) -> Option<Arc<PoolTx>> {
         let tx = self.by_hash.get(hash).cloned()?;
-        let Some(sender) = self.senders.get_mut(&tx.sender) else {
-            return None;
-        };
+        let sender = self.senders.get_mut(&tx.sender)?;
         let queued_before = sender.txs.len().saturating_sub(sender.ready());
         if sender.txs.remove(&tx.nonce()).is_some() {
             sender.cost = sender.cost.saturating_sub(tx.cost);

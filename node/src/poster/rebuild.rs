@@ -15,11 +15,11 @@ use crate::store::Store;
 #[derive(Debug, thiserror::Error)]
 enum RebuildError {
     #[error("the job names no baton")]
-    NoBaton,
+    Baton,
     #[error("the store has no payload for baton {0}")]
-    NoPayload(bitcoin::OutPoint),
+    Payload(bitcoin::OutPoint),
     #[error("slot {0} is not in the job")]
-    NoSlot(usize),
+    Slot(usize),
 }
 
 /// Builds transactions of stored batches anew.
@@ -43,16 +43,16 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Rebuild for Rebuilder {
     fn rebuild(&self, job: &Job, slot: usize, terms: &Terms) -> Result<Vec<(usize, SignedTx)>, AnyError> {
-        let baton = baton_of(job).ok_or(RebuildError::NoBaton)?;
+        let baton = baton_of(job).ok_or(RebuildError::Baton)?;
         let outpoint = convert::outpoint(&baton);
         let stored = self
             .store
             .read()?
             .job(&baton)?
-            .ok_or(RebuildError::NoPayload(outpoint))?;
+            .ok_or(RebuildError::Payload(outpoint))?;
         let payload = &stored.payload;
         if slot >= job.slots.len() {
-            return Err(RebuildError::NoSlot(slot).into());
+            return Err(RebuildError::Slot(slot).into());
         }
         let back = |slot: usize| {
             job.current(slot)
@@ -63,7 +63,7 @@ impl Rebuild for Rebuilder {
         };
         if let Some(index) = slot.checked_sub(1) {
             let commit = &job.current(0).tx;
-            let back = back(slot).ok_or(RebuildError::NoSlot(slot))?;
+            let back = back(slot).ok_or(RebuildError::Slot(slot))?;
             let reveal = self
                 .builder
                 .reveal(commit, payload, index, &back, terms.rate, terms.min_fee)?;
@@ -75,7 +75,7 @@ impl Rebuild for Rebuilder {
             .output
             .get(BATON_VOUT as usize)
             .cloned()
-            .ok_or(RebuildError::NoSlot(0))?;
+            .ok_or(RebuildError::Slot(0))?;
         let on_bitcoin = Baton {
             outpoint,
             output: spent,
@@ -90,7 +90,7 @@ impl Rebuild for Rebuilder {
         )?;
         let mut built = Vec::with_capacity(job.slots.len());
         for index in 0..job.slots.len() - 1 {
-            let back = back(index + 1).ok_or(RebuildError::NoSlot(index + 1))?;
+            let back = back(index + 1).ok_or(RebuildError::Slot(index + 1))?;
             let least = bitcoin::Amount::ZERO;
             let reveal = self
                 .builder

@@ -63,11 +63,13 @@ fn register_uncles(module: &mut Module) {
         uncle_count(context, args.required::<B256>()?.into())
     });
     light(module, "eth_getUncleByBlockNumberAndIndex", 2, |_, args| {
-        (args.required::<BlockNumberOrTag>()?, args.required::<U64>()?);
+        args.required::<BlockNumberOrTag>()?;
+        args.required::<U64>()?;
         Ok(None::<RpcBlock>)
     });
     light(module, "eth_getUncleByBlockHashAndIndex", 2, |_, args| {
-        (args.required::<B256>()?, args.required::<U64>()?);
+        args.required::<B256>()?;
+        args.required::<U64>()?;
         Ok(None::<RpcBlock>)
     });
 }

@@ -250,13 +250,17 @@ impl Simulation<'_> {
         let hash = header.hash_slow();
         let shown = if self.full {
             let show = |(index, (sender, tx)): (usize, (Address, Transaction))| {
-                let mut inner = TransactionInfo::default();
+                #[expect(clippy::field_reassign_with_default, reason = "the type is non-exhaustive")]
+let inner = {
+let mut inner = TransactionInfo::default();
                 inner.hash = Some(tx.tx_hash());
                 inner.index = Some(index as u64);
                 inner.block_hash = Some(hash);
                 inner.block_number = Some(header.number());
                 inner.base_fee = header.base_fee_per_gas;
                 inner.block_timestamp = Some(header.timestamp);
+inner
+};
                 let info = OpTransactionInfo {
                     inner,
                     deposit_meta: Default::default(),
@@ -368,7 +372,7 @@ fn place_logs(calls: &mut [SimCallResult], transactions: &[Transaction], header:
 fn unsigned(mut request: TransactionRequest) -> RpcResult<Transaction> {
     request.to.get_or_insert(TxKind::Create);
     request.value.get_or_insert(U256::ZERO);
-    request.input.input = Some(request.input.clone().into_input().unwrap_or_else(Bytes::new));
+    request.input.input = Some(request.input.clone().into_input().unwrap_or_default());
     request.input.data = None;
     if request.max_fee_per_gas.is_some() || request.max_priority_fee_per_gas.is_some() {
         request.max_fee_per_gas.get_or_insert(0);

@@ -132,7 +132,7 @@ fn run(medium: &Medium) -> Option<(u64, u64)> {
     let mut acknowledged = store.read().ok()?.head(Head::Latest).ok()?.number;
     loop {
         let left = medium.0.lock().left;
-        let back = if left % 4 == 0 {
+        let back = if left.is_multiple_of(4) {
             acknowledged.min(1 + left % 3)
         } else {
             0

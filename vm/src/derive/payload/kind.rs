@@ -196,8 +196,8 @@ mod tests {
                     let mut bytes = Vec::new();
                     kind.put(&mut bytes);
                     let mut reader = Reader::new(Column::Kinds, &bytes);
-                    let possible = !(creates && type_code == TypeCode::SetCode)
-                        && !(has_access_list && (type_code as u8) < 2);
+                    let possible = (!creates || type_code != TypeCode::SetCode)
+                        && (!has_access_list || (type_code as u8) >= 2);
                     match Kind::read(&mut reader) {
                         Ok(read) => {
                             assert_eq!(read, kind);
