@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
+use alloy_primitives::map::HashMap;
 use bitsect_vm::state::{Node, NodePath, NodeReader, Position, Stem};
 use parking_lot::Mutex;
 use redb::{ReadableTable, Table};
@@ -85,11 +86,17 @@ pub(super) fn apply(
     table: &mut Table<'_, &'static [u8], &'static [u8]>,
     nodes: &[(NodePath, Option<Node>)],
 ) -> Result<(), StoreError> {
-    let mut pages: BTreeMap<Vec<u8>, Vec<(u8, Option<Node>)>> = BTreeMap::new();
+    let mut pages: HashMap<PageId, Vec<(u8, Option<Node>)>> = HashMap::default();
     for (path, node) in nodes {
         let (page, slot) = place(path);
-        pages.entry(page.key()).or_default().push((slot, *node));
+        pages.entry(page).or_default().push((slot, *node));
     }
+    // In key order, neighbours in the file are changed together.
+    let mut pages: Vec<_> = pages
+        .into_iter()
+        .map(|(page, changes)| (page.key(), changes))
+        .collect();
+    pages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     for (key, changes) in pages {
         let mut slots = match table.get(key.as_slice())? {
             Some(row) => rows::page_entries(row.value())

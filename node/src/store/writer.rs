@@ -97,11 +97,13 @@ impl<'t> Writer<'t> {
         self.tables.bodies.insert(&key, body.as_slice())?;
         let receipts = rows::put_receipts(&block.receipts, &block.l1_fees);
         self.tables.receipts.insert(&key, receipts.as_slice())?;
-        for (index, transaction) in (0..).zip(&block.transactions) {
+        let hashes = block.transactions.iter().map(|transaction| transaction.tx_hash());
+        let mut hashes: Vec<(B256, u32)> = hashes.zip(0..).collect();
+        // In key order, neighbours in the file are changed together.
+        hashes.sort_unstable();
+        for (hash, index) in hashes {
             let place = rows::put_place(number, index);
-            self.tables
-                .transactions
-                .insert(&transaction.tx_hash().0, place.as_slice())?;
+            self.tables.transactions.insert(&hash.0, place.as_slice())?;
         }
         let logs = block.receipts.iter().flat_map(TxReceipt::logs);
         for address in logs.map(|log| log.address).collect::<BTreeSet<_>>() {
