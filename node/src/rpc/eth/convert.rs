@@ -86,16 +86,16 @@ pub(crate) fn transaction(
     receipt: Option<&Receipt>,
 ) -> RpcTransaction {
     #[expect(clippy::field_reassign_with_default, reason = "the type is non-exhaustive")]
-let inner = {
-let mut inner = TransactionInfo::default();
-    inner.hash = Some(tx.tx_hash());
-    inner.index = Some(index);
-    inner.block_hash = Some(place.hash);
-    inner.block_number = Some(place.number);
-    inner.base_fee = place.base_fee;
-    inner.block_timestamp = Some(place.timestamp);
-inner
-};
+    let inner = {
+        let mut inner = TransactionInfo::default();
+        inner.hash = Some(tx.tx_hash());
+        inner.index = Some(index);
+        inner.block_hash = Some(place.hash);
+        inner.block_number = Some(place.number);
+        inner.base_fee = place.base_fee;
+        inner.block_timestamp = Some(place.timestamp);
+        inner
+    };
     let deposit_meta = match receipt {
         Some(Receipt::Deposit(receipt)) => OpDepositInfo {
             deposit_nonce: receipt.deposit_nonce,

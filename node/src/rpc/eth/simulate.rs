@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use alloy_consensus::transaction::Recovered;
 use alloy_consensus::{BlockHeader, Eip658Value};
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_rpc_types::simulate::{SimBlock, SimCallResult, SimulateError, SimulatePayload, SimulatedBlock};
 use alloy_rpc_types::{Block, BlockId, BlockTransactions, Log, TransactionInfo, TransactionRequest};
 use bitsect_vm::chain::{Header, Receipt, Transaction};
@@ -251,16 +251,16 @@ impl Simulation<'_> {
         let shown = if self.full {
             let show = |(index, (sender, tx)): (usize, (Address, Transaction))| {
                 #[expect(clippy::field_reassign_with_default, reason = "the type is non-exhaustive")]
-let inner = {
-let mut inner = TransactionInfo::default();
-                inner.hash = Some(tx.tx_hash());
-                inner.index = Some(index as u64);
-                inner.block_hash = Some(hash);
-                inner.block_number = Some(header.number());
-                inner.base_fee = header.base_fee_per_gas;
-                inner.block_timestamp = Some(header.timestamp);
-inner
-};
+                let inner = {
+                    let mut inner = TransactionInfo::default();
+                    inner.hash = Some(tx.tx_hash());
+                    inner.index = Some(index as u64);
+                    inner.block_hash = Some(hash);
+                    inner.block_number = Some(header.number());
+                    inner.base_fee = header.base_fee_per_gas;
+                    inner.block_timestamp = Some(header.timestamp);
+                    inner
+                };
                 let info = OpTransactionInfo {
                     inner,
                     deposit_meta: Default::default(),
