@@ -22,10 +22,11 @@ test:
 	@.ci/run test
 
 bench: setup
-	@eval "$$(.ci/setup env)" && cargo bench --locked --workspace $(ARGS)
+	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked -p bitsect-node && cargo bench --locked --workspace $(ARGS)
 
 lint:
 	@.ci/run lint
+	@.ci/run deny
 
 ci:
 	@.ci/run
