@@ -7,13 +7,15 @@ use alloy_primitives::Address;
 use bitsect_tests::{Network, NetworkOptions, Wallet, assert_same};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use serde_json::json;
 
 const TO: Address = Address::repeat_byte(0xcc);
-/// How often the process is killed, unless `BITSECT_KILLS` says otherwise. It has to become 100: a run of 20 was refused
-/// `account limit exceeded` after 16 kills, which is not understood yet.
-const KILLS: usize = 8;
+/// How often the process is killed, unless `BITSECT_KILLS` says otherwise.
+const KILLS: usize = 100;
 /// Longest life of the process once it answers, in milliseconds: long enough for blocks, batches and L1 blocks.
 const LONGEST_LIFE: u64 = 900;
+/// Transactions between two L1 blocks: few enough that the sequencing window passes some times in a run.
+const TRANSACTIONS_A_BLOCK: usize = 64;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_at_random_moments_loses_nothing() {
@@ -37,10 +39,11 @@ async fn kill_at_random_moments_loses_nothing() {
                     Err(fault) if fault.to_string().contains("nonce too low") => {}
                     Err(fault) => {
                         alice.nonce = nonce;
-                        panic!("refused after {kill} kills: {fault}");
+                        let pool = sequencer.rpc.get("txpool_status", json!([])).await;
+                        panic!("nonce {nonce} refused after {kill} kills: {fault}; pool {pool}");
                     }
                 }
-                if acknowledged.len() % 16 == 0 {
+                if acknowledged.len() % TRANSACTIONS_A_BLOCK == 0 {
                     network.core.mine(1).await.expect("a block is mined");
                 }
             }

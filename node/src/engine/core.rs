@@ -178,22 +178,13 @@ impl Core {
         if let Some(pool) = &self.pool {
             if !removed.is_empty() {
                 let changes = self.accounts_now(removed)?;
-                pool.on_block(&[], &changes);
+                let transactions = transactions_of(removed);
+                let returned = self.runtime.block_on(pool.on_rollback(changes, &transactions))?;
+                let blocks = removed.len();
+                tracing::info!(blocks, transactions = returned, "took sequenced blocks back");
             }
             for block in executed {
                 pool.on_block(&block.hashes, &block.changes);
-            }
-            if !removed.is_empty() {
-                let transactions: Vec<Transaction> = removed
-                    .iter()
-                    .flat_map(|block| block.transactions.iter().map(|(_, tx)| tx.clone()))
-                    .collect();
-                let back = self.runtime.block_on(pool.reinsert(&transactions));
-                tracing::info!(
-                    blocks = removed.len(),
-                    transactions = back,
-                    "took sequenced blocks back"
-                );
             }
         }
         if !removed.is_empty() {
@@ -265,12 +256,16 @@ impl Preserve {
 
     fn keep(&self, removed: &[RemovedBlock]) -> Result<(), EngineError> {
         let Some(pool) = &self.pool else { return Ok(()) };
-        let transactions: Vec<Transaction> = removed
-            .iter()
-            .flat_map(|block| block.transactions.iter().map(|(_, tx)| tx.clone()))
-            .collect();
-        Ok(self.runtime.block_on(pool.preserve(&transactions))?)
+        Ok(self.runtime.block_on(pool.preserve(&transactions_of(removed)))?)
     }
+}
+
+/// Gives the transactions of removed blocks in the order of the chain.
+fn transactions_of(removed: &[RemovedBlock]) -> Vec<Transaction> {
+    let mut blocks: Vec<&RemovedBlock> = removed.iter().collect();
+    blocks.sort_unstable_by_key(|block| block.header.header.number);
+    let transactions = blocks.iter().flat_map(|block| &block.transactions);
+    transactions.map(|(_, tx)| tx.clone()).collect()
 }
 
 /// Takes blocks above `number` back, in a write that commits only after the mempool's journal has their

@@ -242,7 +242,7 @@ impl Loop {
                     last_block = if beat { Instant::now() } else { last_block };
                     self.core.sequence(beat).map(|more| {
                         arrived = more.pending;
-                        last_block = if more.built { more.started } else { last_block };
+                        last_block = if more.built { more.since } else { last_block };
                     })
                 }
             };

@@ -22,8 +22,9 @@ pub(super) struct Sequenced {
     pub(super) built: bool,
     /// Whether transactions are left that did not fit.
     pub(super) pending: bool,
-    /// When the block was begun.
-    pub(super) started: Instant,
+    /// When the wait for the next block begins: when this one was begun, or so long ago that it has passed, where the
+    /// next one has nothing to wait for.
+    pub(super) since: Instant,
 }
 
 impl Core {
@@ -38,7 +39,7 @@ impl Core {
         let idle = Sequenced {
             built: false,
             pending: false,
-            started,
+            since: started,
         };
         let (Some(sequencer), Some(pool)) = (self.config.sequencer.clone(), self.pool.clone()) else {
             return Ok(idle);
@@ -49,6 +50,7 @@ impl Core {
         }
         let snapshot = self.store.read()?;
         let (planned, takes_transactions) = self.plan(&snapshot)?;
+        let late = self.is_late(planned.origin_height);
         let wanted = beat || planned.attributes.new_origin.is_some() || !planned.inbox.is_empty();
         if !wanted && (!takes_transactions || pool.status().pending == 0) {
             return Ok(idle);
@@ -60,12 +62,14 @@ impl Core {
             return Ok(idle);
         }
         self.append(&filled.block)?;
-        // Origins that queue up are taken at the pace of full blocks, not of empty ones.
+        // Origins that queue up are taken at the pace of full blocks, not of empty ones; late ones at once.
         let pending = filled.pending || self.next_origin().is_some();
+        let at_once = late && self.next_origin().is_some();
+        let passed = started.checked_sub(sequencer.block_time).filter(|_| at_once);
         Ok(Sequenced {
             built: true,
             pending,
-            started,
+            since: passed.unwrap_or(started),
         })
     }
 
@@ -96,19 +100,35 @@ impl Core {
         None
     }
 
+    /// Whether an origin has passed half of its sequencing window.
+    fn is_late(&self, origin_height: u32) -> bool {
+        self.chain.l1.height.saturating_sub(origin_height) > self.config.params.derive.sequencing_window / 2
+    }
+
     /// Plans the next block; tells whether it may have transactions of the mempool.
+    ///
+    /// A late origin gets the very block that derivation would make at the window's
+    /// end: whichever comes first then, a batch or the end, nothing above it is taken back. So a sequencer that was
+    /// away comes back even when its batches do not confirm at once.
     fn plan(&self, snapshot: &Snapshot) -> Result<(PlannedBlock, bool), EngineError> {
         let params = self.params();
         let next = self.next_origin();
-        let median = next.map_or(self.tip.origin_median_time, |origin| origin.info.median_time_past);
+        let (height, median) = next.map_or((self.tip.origin_height, self.tip.origin_median_time), |origin| {
+            (origin.info.height, origin.info.median_time_past)
+        });
+        let late = self.is_late(height);
         let limit = L2Tip::drift_limit(&params, median);
         let least = self.tip.least_timestamp(&params, median);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |elapsed| elapsed.as_secs());
-        let timestamp = now.clamp(least, limit.max(least));
+        let timestamp = if late {
+            least
+        } else {
+            now.clamp(least, limit.max(least))
+        };
         let planned = self.tip.plan(&params, next, timestamp, &Read(snapshot))?;
-        Ok((planned, timestamp <= limit))
+        Ok((planned, !late && timestamp <= limit))
     }
 
     /// Gives the L1 block after the tip's origin, when it is deep enough.

@@ -67,7 +67,9 @@ impl Iterator for BestTransactions {
         let index = self.index.lock();
         if let Some((address, nonce)) = self.last.take()
             && let Some(next) = nonce.checked_add(1)
-            && let Some(tx) = index.sender(&address).and_then(|sender| sender.txs.get(&next))
+            && let Some(sender) = index.sender(&address)
+            && next < sender.executable
+            && let Some(tx) = sender.txs.get(&next)
         {
             self.heap.extend(candidate(tx, self.base_fee));
         }

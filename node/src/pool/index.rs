@@ -9,8 +9,8 @@ use bitsect_vm::state::Account;
 
 use super::{PoolConfig, PoolError, PoolTx};
 
-/// Transactions of one sender. Those from the account's nonce on without a gap are executable; those behind
-/// a gap are queued.
+/// Transactions of one sender. Those from the account's nonce on, without a gap and each affordable by itself, are
+/// executable; those behind are queued.
 #[derive(Debug)]
 pub(super) struct Sender {
     /// The account's nonce in the newest state.
@@ -41,17 +41,31 @@ impl Sender {
         usize::try_from(self.executable.saturating_sub(self.nonce)).unwrap_or(usize::MAX)
     }
 
-    /// Finds the end of the gapless run again.
-    fn recount(&mut self) {
-        let mut next = self.nonce;
-        for nonce in self.txs.range(self.nonce..).map(|(nonce, _)| *nonce) {
-            if nonce != next {
+    /// Transactions behind a gap.
+    fn queued(&self) -> usize {
+        self.txs.len().saturating_sub(self.ready())
+    }
+
+    /// Finds the end of the executable run, which is known up to `from`.
+    fn extend(&mut self, from: u64) {
+        self.executable = from;
+        for (nonce, tx) in self.txs.range(from..) {
+            if *nonce != self.executable || tx.cost > self.balance {
                 break;
             }
-            next = next.saturating_add(1);
+            self.executable = nonce.saturating_add(1);
         }
-        self.executable = next;
     }
+}
+
+/// Where a transaction comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// From a client: it may be refused.
+    Fresh,
+    /// Acknowledged before, and back from the journal or from a block that was taken back. Neither limits nor a
+    /// balance that an earlier transaction still has to bring may lose it.
+    Returned,
 }
 
 /// What an insertion did.
@@ -127,10 +141,17 @@ impl Index {
     }
 
     /// Inserts a checked transaction. `account` is its sender's account in the newest state.
-    pub fn insert(&mut self, tx: PoolTx, account: Option<Account>) -> Result<Inserted, PoolError> {
+    pub fn insert(
+        &mut self,
+        tx: PoolTx,
+        account: Option<Account>,
+        arrival: Arrival,
+    ) -> Result<Inserted, PoolError> {
         let (nonce, balance) = account.map_or((0, U256::ZERO), |a| (a.nonce, a.balance));
-        self.verify(&tx, nonce, balance)?;
-        self.make_room(&tx)?;
+        self.verify(&tx, nonce, balance, arrival)?;
+        if arrival == Arrival::Fresh {
+            self.make_room(&tx)?;
+        }
         self.order = self.order.saturating_add(1);
         let tx = Arc::new(PoolTx {
             order: self.order,
@@ -140,24 +161,15 @@ impl Index {
             .senders
             .entry(tx.sender)
             .or_insert_with(|| Sender::new(nonce, balance));
+        let queued_before = sender.queued();
         let replaced = sender.txs.insert(tx.nonce(), tx.clone());
         sender.cost = sender.cost.saturating_add(tx.cost);
-        match &replaced {
-            Some(old) => sender.cost = sender.cost.saturating_sub(old.cost),
-            None if tx.nonce() == sender.executable => {
-                let before = sender.executable;
-                sender.executable = before.saturating_add(1);
-                for nonce in sender.txs.range(sender.executable..).map(|(nonce, _)| *nonce) {
-                    if nonce != sender.executable {
-                        break;
-                    }
-                    sender.executable = nonce.saturating_add(1);
-                    self.queued = self.queued.saturating_sub(1);
-                }
-            }
-            None => self.queued = self.queued.saturating_add(1),
+        if let Some(old) = &replaced {
+            sender.cost = sender.cost.saturating_sub(old.cost);
         }
+        sender.extend(sender.executable.min(tx.nonce()).max(sender.nonce));
         let executable = tx.nonce() < sender.executable;
+        self.settle(tx.sender, queued_before);
         if let Some(old) = replaced {
             self.forget(&old);
         }
@@ -169,7 +181,7 @@ impl Index {
     }
 
     /// Checks everything about an insertion that does not depend on room.
-    fn verify(&self, tx: &PoolTx, nonce: u64, balance: U256) -> Result<(), PoolError> {
+    fn verify(&self, tx: &PoolTx, nonce: u64, balance: U256, arrival: Arrival) -> Result<(), PoolError> {
         if self.by_hash.contains_key(&tx.hash) {
             return Err(PoolError::AlreadyKnown);
         }
@@ -181,13 +193,8 @@ impl Index {
                 got: tx.nonce(),
             });
         }
-        if tx.cost > balance {
-            let overshot = tx.cost.saturating_sub(balance);
-            return Err(PoolError::InsufficientFunds {
-                balance,
-                cost: tx.cost,
-                overshot,
-            });
+        if arrival == Arrival::Fresh {
+            affordable(tx, sender, balance)?;
         }
         let old = sender.and_then(|s| s.txs.get(&tx.nonce()));
         if let Some(old) = old {
@@ -196,26 +203,17 @@ impl Index {
                 return Err(PoolError::ReplacementUnderpriced);
             }
         }
-        if let Some(sender) = sender {
-            let queued = sender.cost.saturating_sub(old.map_or(U256::ZERO, |old| old.cost));
-            let total = queued.saturating_add(tx.cost);
-            if total > balance {
-                let overshot = total.saturating_sub(balance);
-                return Err(PoolError::InsufficientFundsQueued {
-                    balance,
-                    queued,
-                    cost: tx.cost,
-                    overshot,
-                });
-            }
+        match (arrival, old) {
+            (Arrival::Fresh, None) => self.within_limits(tx, sender, nonce),
+            _ => Ok(()),
         }
-        if old.is_some() {
-            return Ok(());
-        }
+    }
+
+    /// Checks what one sender, and all behind gaps, may take up.
+    fn within_limits(&self, tx: &PoolTx, sender: Option<&Sender>, nonce: u64) -> Result<(), PoolError> {
         let executable = sender.map_or(nonce, |s| s.executable);
-        let (ready, held) = sender.map_or((0, 0), |s| (s.ready(), s.txs.len()));
+        let (ready, behind_gap) = sender.map_or((0, 0), |s| (s.ready(), s.queued()));
         if tx.nonce() > executable {
-            let behind_gap = held.saturating_sub(ready);
             if behind_gap >= self.config.max_queued_per_account {
                 return Err(PoolError::AccountLimit);
             }
@@ -265,7 +263,7 @@ impl Index {
     pub fn remove(&mut self, hash: &TxHash) -> Option<Arc<PoolTx>> {
         let tx = self.by_hash.get(hash).cloned()?;
         let sender = self.senders.get_mut(&tx.sender)?;
-        let queued_before = sender.txs.len().saturating_sub(sender.ready());
+        let queued_before = sender.queued();
         if sender.txs.remove(&tx.nonce()).is_some() {
             sender.cost = sender.cost.saturating_sub(tx.cost);
         }
@@ -275,34 +273,30 @@ impl Index {
         Some(tx)
     }
 
-    /// Gives a sender a new account state: passed nonces and unaffordable transactions go.
+    /// Gives a sender a new account state: passed nonces go. `block` tells that a block brought it and not a
+    /// rollback; then what the sender could pay for before and cannot now goes as well.
     ///
     /// Returns whether something became executable that was not.
-    pub fn update(&mut self, address: Address, nonce: u64, balance: U256) -> bool {
+    pub fn update(&mut self, address: Address, nonce: u64, balance: U256, block: bool) -> bool {
         let Some(sender) = self.senders.get_mut(&address) else {
             return false;
         };
-        let (ready_before, queued_before) = (sender.ready(), sender.txs.len().saturating_sub(sender.ready()));
+        let (ready_before, queued_before) = (sender.ready(), sender.queued());
         let old_executable = sender.executable;
         let kept = sender.txs.split_off(&nonce);
         let mut gone: Vec<_> = std::mem::replace(&mut sender.txs, kept).into_values().collect();
-        if balance < sender.balance {
-            sender.txs.retain(|_, tx| {
-                let affordable = tx.cost <= balance;
-                if !affordable {
-                    gone.push(tx.clone());
-                }
-                affordable
-            });
+        if block && balance < sender.balance {
+            let before = sender.balance;
+            let lost = sender
+                .txs
+                .extract_if(.., |_, tx| balance < tx.cost && tx.cost <= before);
+            gone.extend(lost.map(|(_, tx)| tx));
         }
-        let moved = sender.nonce != nonce || !gone.is_empty();
         (sender.nonce, sender.balance) = (nonce, balance);
         for tx in &gone {
             sender.cost = sender.cost.saturating_sub(tx.cost);
         }
-        if moved {
-            sender.recount();
-        }
+        sender.extend(nonce);
         let more = sender.executable > old_executable && sender.ready() > 0
             || ready_before == 0 && sender.ready() > 0;
         self.settle(address, queued_before);
@@ -331,7 +325,7 @@ impl Index {
         let Some(sender) = self.senders.get(&address) else {
             return;
         };
-        let queued_now = sender.txs.len().saturating_sub(sender.ready());
+        let queued_now = sender.queued();
         self.queued = self
             .queued
             .saturating_sub(queued_before)
@@ -358,18 +352,17 @@ impl Index {
             let mut cost = U256::ZERO;
             for (nonce, tx) in &sender.txs {
                 assert!(*nonce >= sender.nonce && tx.nonce() == *nonce && tx.sender == *address);
-                if *nonce == next {
+                if *nonce == next && tx.cost <= sender.balance {
                     next += 1;
                 }
                 cost += tx.cost;
                 bytes += tx.size;
-                assert!(tx.cost <= sender.balance);
                 assert!(self.by_hash.contains_key(&tx.hash));
             }
             assert_eq!(sender.executable, next);
             assert_eq!(sender.cost, cost);
             count += sender.txs.len();
-            queued += sender.txs.len() - sender.ready();
+            queued += sender.queued();
         }
         assert_eq!(
             (count, queued, bytes),
@@ -377,6 +370,31 @@ impl Index {
         );
         assert_eq!(self.by_price.len(), count);
     }
+}
+
+/// Checks that a balance pays for a transaction, alone and together with its sender's others.
+fn affordable(tx: &PoolTx, sender: Option<&Sender>, balance: U256) -> Result<(), PoolError> {
+    if tx.cost > balance {
+        let overshot = tx.cost.saturating_sub(balance);
+        return Err(PoolError::InsufficientFunds {
+            balance,
+            cost: tx.cost,
+            overshot,
+        });
+    }
+    let Some(sender) = sender else { return Ok(()) };
+    let old = sender.txs.get(&tx.nonce());
+    let queued = sender.cost.saturating_sub(old.map_or(U256::ZERO, |old| old.cost));
+    let total = queued.saturating_add(tx.cost);
+    if total > balance {
+        return Err(PoolError::InsufficientFundsQueued {
+            balance,
+            queued,
+            cost: tx.cost,
+            overshot: total.saturating_sub(balance),
+        });
+    }
+    Ok(())
 }
 
 /// Whether a price rose by at least `percent`.

@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Bytes, TxHash};
+use bitsect_vm::state::StateChanges;
 use rayon::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
+use super::index::Arrival;
 use super::journal::Journal;
 use super::{PoolError, PoolTx, Shared, transaction};
 
@@ -31,6 +33,8 @@ pub(super) enum Request {
     Add(Bytes, oneshot::Sender<Result<TxHash, PoolError>>),
     /// Make transactions durable without adding them.
     Preserve(Vec<Bytes>, oneshot::Sender<Result<(), PoolError>>),
+    /// Follow a rollback, and add what was made durable before it; the answer is how many there are.
+    Rollback(StateChanges, Vec<Bytes>, oneshot::Sender<usize>),
     /// A block was included: see whether the journal is worth rewriting.
     Compact,
 }
@@ -42,6 +46,11 @@ enum Checked {
         oneshot::Sender<Result<TxHash, PoolError>>,
     ),
     Preserve(Vec<Bytes>, oneshot::Sender<Result<(), PoolError>>),
+    Rollback(
+        StateChanges,
+        Vec<Result<PoolTx, PoolError>>,
+        oneshot::Sender<usize>,
+    ),
     Compact,
 }
 
@@ -79,12 +88,17 @@ fn check(
                 Err(_) => break,
             }
         }
+        let check_raw = |raw: &Bytes| transaction::check(raw, &shared.config, |tx| shared.state.l1_fee(tx));
         let check_one = |request| match request {
             Request::Add(raw, reply) => {
-                let checked = transaction::check(&raw, &shared.config, |tx| shared.state.l1_fee(tx));
+                let checked = check_raw(&raw);
                 Checked::Add(raw, Box::new(checked), reply)
             }
             Request::Preserve(raw, reply) => Checked::Preserve(raw, reply),
+            Request::Rollback(changes, raw, reply) => {
+                let checked = threads.install(|| raw.par_iter().map(check_raw).collect());
+                Checked::Rollback(changes, checked, reply)
+            }
             Request::Compact => Checked::Compact,
         };
         // A lone transaction is not worth waking other threads for.
@@ -108,12 +122,18 @@ fn write_group(shared: &Shared, journal: &mut Journal, group: Vec<Checked>) {
     let (mut added, mut preserved, mut compact) = (Vec::new(), Vec::new(), false);
     for item in group {
         match item {
-            Checked::Add(raw, checked, reply) => match checked.and_then(|tx| shared.insert(tx)) {
-                Ok(hash) => added.push((raw, hash, reply)),
-                // The caller may have gone; nobody else needs the answer.
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            Checked::Add(raw, checked, reply) => {
+                match checked.and_then(|tx| shared.insert(tx, Arrival::Fresh)) {
+                    Ok(hash) => added.push((raw, hash, reply)),
+                    // The caller may have gone; nobody else needs the answer.
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             Checked::Preserve(raw, reply) => preserved.push((raw, reply)),
+            Checked::Rollback(changes, checked, reply) => {
+                // The caller may have gone.
+                let _ = reply.send(rollback(shared, &changes, checked));
+            }
             Checked::Compact => compact = true,
         }
     }
@@ -148,6 +168,20 @@ fn write_group(shared: &Shared, journal: &mut Journal, group: Vec<Checked>) {
     if compact {
         compact_journal(shared, journal);
     }
+}
+
+/// Follows a rollback. The journal holds the transactions already; the copy that kept them there is let go of.
+fn rollback(shared: &Shared, changes: &StateChanges, checked: Vec<Result<PoolTx, PoolError>>) -> usize {
+    shared.update(&[], changes, false);
+    let mut back = 0;
+    for tx in checked {
+        match tx.and_then(|tx| shared.insert(tx, Arrival::Returned)) {
+            Ok(_) => back += 1,
+            Err(error) => tracing::debug!(%error, "a transaction of a removed block is not pending again"),
+        }
+    }
+    shared.preserved.lock().clear();
+    back
 }
 
 /// Rewrites the journal when most of it is no longer needed.

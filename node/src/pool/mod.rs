@@ -2,8 +2,8 @@
 //!
 //! [`Pool::add`] answers after the transaction is in the journal, so an acknowledged transaction survives
 //! `kill -9` (docs/mempool.md). The sequencer takes [`Pool::best`], reports each durable block with
-//! [`Pool::on_block`], and around a reorg calls [`Pool::preserve`] before the store rolls back and
-//! [`Pool::reinsert`] after it.
+//! [`Pool::on_block`], and around a reorg calls [`Pool::preserve`] before the store rolls back, and
+//! [`Pool::on_rollback`] after it.
 
 mod best;
 mod error;
@@ -35,7 +35,7 @@ pub use error::PoolError;
 pub use state::StoreState;
 pub use transaction::{MAX_TX_BYTES, PoolTx};
 
-use index::Index;
+use index::{Arrival, Index};
 use intake::Request;
 use journal::Journal;
 
@@ -177,10 +177,11 @@ impl Pool {
                 .map(|raw| transaction::check(raw, &shared.config, |tx| shared.state.l1_fee(tx)))
                 .collect();
             for tx in checked {
-                match tx.and_then(|tx| shared.insert(tx)) {
+                match tx.and_then(|tx| shared.insert(tx, Arrival::Returned)) {
                     // Read failures must not lose what was acknowledged: the journal stays as it is.
                     Err(PoolError::State { reason }) => return Err(io::Error::other(reason)),
-                    Err(error) => tracing::debug!(%error, "dropped a journaled transaction"),
+                    // Included by now, replaced, or written twice by a reorg.
+                    Err(error) => tracing::trace!(%error, "dropped a journaled transaction"),
                     Ok(_) => {}
                 }
             }
@@ -202,12 +203,7 @@ impl Pool {
     ///
     /// Says in Geth's words why it is refused.
     pub async fn add(&self, raw: Bytes) -> Result<TxHash, PoolError> {
-        let (reply, answer) = oneshot::channel();
-        self.requests
-            .send(Request::Add(raw, reply))
-            .await
-            .map_err(|_| PoolError::Closed)?;
-        answer.await.map_err(|_| PoolError::Closed)?
+        self.request(|reply| Request::Add(raw, reply)).await?
     }
 
     /// Yields executable transactions, best effective tip first, each sender's in nonce order.
@@ -217,27 +213,9 @@ impl Pool {
 
     /// Takes a durable block's transactions out and gives senders their new nonces and balances.
     ///
-    /// Called after the store has committed the block (in a reorg also for removed blocks, with the reversed
-    /// changes), so that the journal never forgets what no block holds.
+    /// Called after the store has committed the block, so that the journal never forgets what no block holds.
     pub fn on_block(&self, included: &[TxHash], changes: &StateChanges) {
-        self.shared.state.refresh();
-        let mut index = self.shared.index.lock();
-        index.generation = index.generation.wrapping_add(1);
-        let mut more = false;
-        for (address, change) in &changes.accounts {
-            let (nonce, balance) = change.after.map_or((0, U256::ZERO), |a| (a.nonce, a.balance));
-            more |= index.update(*address, nonce, balance);
-        }
-        for hash in included {
-            index.remove(hash);
-        }
-        if index.generation.is_multiple_of(EXPIRE_EVERY) {
-            index.expire(Instant::now(), self.shared.config.queued_life);
-        }
-        drop(index);
-        if more {
-            self.shared.arrived.notify_one();
-        }
+        self.shared.update(included, changes, true);
         // A full intake will be followed by another block; the journal can wait for that one.
         if self.requests.try_send(Request::Compact).is_err() {
             tracing::trace!("the intake is busy: the journal is looked at after the next block");
@@ -262,26 +240,36 @@ impl Pool {
         if raw.is_empty() {
             return Ok(());
         }
-        let (reply, answer) = oneshot::channel();
-        self.requests
-            .send(Request::Preserve(raw, reply))
-            .await
-            .map_err(|_| PoolError::Closed)?;
-        answer.await.map_err(|_| PoolError::Closed)?
+        self.request(|reply| Request::Preserve(raw, reply)).await?
     }
 
-    /// Puts transactions of rolled-back blocks back, and forgets what [`Pool::preserve`] held.
+    /// Follows a rollback that the store has committed: gives senders their nonces and balances, puts the removed
+    /// blocks' transactions back in their order, and forgets what [`Pool::preserve`] held. Clients see all of it or
+    /// nothing.
     ///
-    /// Called after [`Pool::on_block`] has got the state after the rollback. Deposits are left out. Returns
-    /// how many are in the pool again; the others are in the new chain, or can no longer be executed.
-    pub async fn reinsert(&self, transactions: &[Transaction]) -> usize {
-        let adds = encode_pooled(transactions).into_iter().map(|raw| self.add(raw));
-        let results = futures::future::join_all(adds).await;
-        self.shared.preserved.lock().clear();
-        for error in results.iter().filter_map(|result| result.as_ref().err()) {
-            tracing::debug!(%error, "a transaction of a removed block is not pending again");
-        }
-        results.iter().filter(|result| result.is_ok()).count()
+    /// Nothing is dropped and no limit applies: all of it was acknowledged, and what cannot be paid for now may be
+    /// again once the chain has been made anew. Deposits are left out. Returns how many are in the pool again; the
+    /// others are in the new chain.
+    ///
+    /// # Errors
+    ///
+    /// When the pool has ended.
+    pub async fn on_rollback(
+        &self,
+        changes: StateChanges,
+        transactions: &[Transaction],
+    ) -> Result<usize, PoolError> {
+        let raw = encode_pooled(transactions);
+        self.request(|reply| Request::Rollback(changes, raw, reply)).await
+    }
+
+    async fn request<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, PoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(request(reply))
+            .await
+            .map_err(|_| PoolError::Closed)?;
+        answer.await.map_err(|_| PoolError::Closed)
     }
 
     /// Waits until something executable arrived since the last call returned. For one waiter.
@@ -347,8 +335,30 @@ impl Pool {
 }
 
 impl Shared {
+    /// Gives senders a new state; see [`Index::update`].
+    fn update(&self, included: &[TxHash], changes: &StateChanges, block: bool) {
+        self.state.refresh();
+        let mut index = self.index.lock();
+        index.generation = index.generation.wrapping_add(1);
+        let mut more = false;
+        for (address, change) in &changes.accounts {
+            let (nonce, balance) = change.after.map_or((0, U256::ZERO), |a| (a.nonce, a.balance));
+            more |= index.update(*address, nonce, balance, block);
+        }
+        for hash in included {
+            index.remove(hash);
+        }
+        if index.generation.is_multiple_of(EXPIRE_EVERY) {
+            index.expire(Instant::now(), self.config.queued_life);
+        }
+        drop(index);
+        if more {
+            self.arrived.notify_one();
+        }
+    }
+
     /// Inserts a checked transaction against the newest state and tells who waits for it.
-    fn insert(&self, tx: PoolTx) -> Result<TxHash, PoolError> {
+    fn insert(&self, tx: PoolTx, arrival: Arrival) -> Result<TxHash, PoolError> {
         let inserted = loop {
             let (generation, known) = {
                 let index = self.index.lock();
@@ -363,7 +373,7 @@ impl Shared {
             let mut index = self.index.lock();
             let still_known = index.sender(&tx.sender).is_some();
             if still_known || (!known && index.generation == generation) {
-                break index.insert(tx, account)?;
+                break index.insert(tx, account, arrival)?;
             }
         };
         if inserted.executable {

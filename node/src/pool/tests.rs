@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use revm::primitives::hardfork::SpecId;
 
-use super::index::Index;
+use super::index::{Arrival, Index};
 use super::journal::Journal;
 use super::{Pool, PoolConfig, PoolError, PoolState, transaction};
 
@@ -469,14 +469,13 @@ async fn follows_blocks_and_reorgs() {
     );
     // The block is reorganised away: its transactions are pending again, before the others.
     pool.preserve(&first).await.unwrap();
-    pool.on_block(&[], &changes(sender, 0, U256::from(ETHER)));
     setup
         .state
         .accounts
         .lock()
         .insert(sender, account(0, U256::from(ETHER)));
-    assert_eq!(pool.status().queued, 2);
-    assert_eq!(pool.reinsert(&first).await, 2);
+    let rolled_back = changes(sender, 0, U256::from(ETHER));
+    assert_eq!(pool.on_rollback(rolled_back, &first).await, Ok(2));
     assert_eq!(
         pool.best(0).map(|tx| tx.nonce()).collect::<Vec<_>>(),
         [0, 1, 2, 3]
@@ -484,6 +483,44 @@ async fn follows_blocks_and_reorgs() {
     // What the sender can no longer pay goes.
     pool.on_block(&[], &changes(sender, 0, U256::ZERO));
     assert_eq!(pool.status(), super::PoolStatus::default());
+    pool.shared.index.lock().check();
+}
+
+/// Blocks may hold more of a sender than the pool takes, and spend what only these blocks brought.
+#[tokio::test]
+async fn what_a_rollback_gives_back_is_never_refused() {
+    let setup = Setup::new();
+    let pool = setup.open(PoolConfig {
+        max_transactions: 4,
+        max_pending_per_account: 2,
+        max_queued_per_account: 1,
+        ..config()
+    });
+    let sender = address(1);
+    let set_account = |nonce, balance| {
+        let value = account(nonce, U256::from(balance));
+        setup.state.accounts.lock().insert(sender, value);
+    };
+    set_account(8, ETHER);
+    let waiting = pool.add(transfer(1, 8)).await.unwrap();
+    let removed: Vec<_> = (0..8).map(|nonce| signed(base(nonce), 1)).collect();
+    pool.preserve(&removed).await.unwrap();
+    // Without the blocks the account has nothing: it was one of them that brought the money.
+    set_account(0, 0);
+    let rolled_back = changes(sender, 0, U256::ZERO);
+    assert_eq!(pool.on_rollback(rolled_back, &removed).await, Ok(8));
+    assert!(pool.get(&waiting).is_some());
+    assert_eq!((pool.status().pending, pool.status().queued), (0, 9));
+    assert_eq!(pool.best(0).count(), 0, "nothing can be paid for yet");
+    // What waits for money survives a restart as well.
+    let restarted = setup.open(config());
+    assert_eq!(restarted.status(), pool.status());
+    set_account(0, ETHER);
+    pool.on_block(&[], &changes(sender, 0, U256::from(ETHER)));
+    assert_eq!(
+        pool.best(0).map(|tx| tx.nonce()).collect::<Vec<_>>(),
+        (0..9).collect::<Vec<_>>()
+    );
     pool.shared.index.lock().check();
 }
 
@@ -578,16 +615,35 @@ fn a_rewritten_journal_replaces_the_old_one_whole() {
 /// What a random run does.
 #[derive(Clone, Debug)]
 enum Step {
-    Add { sender: u8, nonce: u64, fee: u128 },
-    Block { sender: u8, nonce: u64, balance: u64 },
-    Discard { sender: u8, nonce: u64 },
+    Add {
+        sender: u8,
+        nonce: u64,
+        fee: u128,
+    },
+    Return {
+        sender: u8,
+        nonce: u64,
+        fee: u128,
+    },
+    State {
+        sender: u8,
+        nonce: u64,
+        balance: u64,
+        block: bool,
+    },
+    Discard {
+        sender: u8,
+        nonce: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let (sender, nonce) = (0..3u8, 0..6u64);
     prop_oneof![
         6 => (sender.clone(), nonce.clone(), 1..8u128).prop_map(|(sender, nonce, fee)| Step::Add { sender, nonce, fee }),
-        2 => (sender.clone(), nonce.clone(), 0..12u64).prop_map(|(sender, nonce, balance)| Step::Block { sender, nonce, balance }),
+        1 => (sender.clone(), nonce.clone(), 1..8u128).prop_map(|(sender, nonce, fee)| Step::Return { sender, nonce, fee }),
+        2 => (sender.clone(), nonce.clone(), 0..12u64, any::<bool>())
+            .prop_map(|(sender, nonce, balance, block)| Step::State { sender, nonce, balance, block }),
         1 => (sender, nonce).prop_map(|(sender, nonce)| Step::Discard { sender, nonce }),
     ]
 }
@@ -626,7 +682,7 @@ impl Model {
         self.accounts.get(&sender).copied().unwrap_or((0, 10))
     }
 
-    fn add(&mut self, sender: u8, nonce: u64, fee: u128) -> bool {
+    fn add(&mut self, sender: u8, nonce: u64, fee: u128, arrival: Arrival) -> bool {
         let (next, balance) = self.account(sender);
         let others = self
             .txs
@@ -634,7 +690,8 @@ impl Model {
             .filter(|((_, n), _)| *n != nonce)
             .count();
         let old = self.txs.get(&(sender, nonce));
-        let ok = nonce >= next && (others as u64) < balance && old.is_none_or(|old| fee * 10 >= old * 11);
+        let affordable = arrival == Arrival::Returned || (others as u64) < balance;
+        let ok = nonce >= next && affordable && old.is_none_or(|old| fee * 10 >= old * 11);
         if ok {
             self.txs.insert((sender, nonce), fee);
         }
@@ -644,7 +701,10 @@ impl Model {
     fn executable(&self) -> Vec<(u8, u64, u128)> {
         let mut all = Vec::new();
         for sender in 0..3 {
-            let mut nonce = self.account(sender).0;
+            let (mut nonce, balance) = self.account(sender);
+            if balance == 0 {
+                continue;
+            }
             while let Some(fee) = self.txs.get(&(sender, nonce)) {
                 all.push((sender, nonce, *fee));
                 nonce += 1;
@@ -666,13 +726,21 @@ proptest! {
                 Step::Add { sender, nonce, fee } => {
                     let (next, balance) = model.account(sender);
                     let known = account(next, U256::from(balance));
-                    let done = index.lock().insert(made(sender, nonce, fee), Some(known)).is_ok();
-                    prop_assert_eq!(done, model.add(sender, nonce, fee));
+                    let done = index.lock().insert(made(sender, nonce, fee), Some(known), Arrival::Fresh).is_ok();
+                    prop_assert_eq!(done, model.add(sender, nonce, fee, Arrival::Fresh));
                 }
-                Step::Block { sender, nonce, balance } => {
+                Step::Return { sender, nonce, fee } => {
+                    let (next, balance) = model.account(sender);
+                    let known = account(next, U256::from(balance));
+                    let done = index.lock().insert(made(sender, nonce, fee), Some(known), Arrival::Returned).is_ok();
+                    prop_assert_eq!(done, model.add(sender, nonce, fee, Arrival::Returned));
+                }
+                Step::State { sender, nonce, balance, block } => {
+                    let before = model.account(sender).1;
                     model.accounts.insert(sender, (nonce, balance));
-                    model.txs.retain(|(s, n), _| *s != sender || (*n >= nonce && balance >= 1));
-                    index.lock().update(Address::repeat_byte(sender), nonce, U256::from(balance));
+                    let spent = block && before >= 1 && balance == 0;
+                    model.txs.retain(|(s, n), _| *s != sender || (*n >= nonce && !spent));
+                    index.lock().update(Address::repeat_byte(sender), nonce, U256::from(balance), block);
                 }
                 Step::Discard { sender, nonce } => {
                     if let Some(fee) = model.txs.remove(&(sender, nonce)) {
