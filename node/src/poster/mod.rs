@@ -203,6 +203,8 @@ impl Poster {
         self.report(&reports);
         if matches!(event, Event::Tip { .. }) {
             self.advance().await?;
+            // Blocks that come faster than `LOOK` would keep its time from ever passing.
+            self.look().await?;
         }
         Ok(())
     }
