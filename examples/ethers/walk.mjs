@@ -4,7 +4,9 @@ import { compile } from "../tools/compile.mjs";
 import { fail, holds, run, same, setting, within } from "../tools/check.mjs";
 
 run(async () => {
-  const provider = new JsonRpcProvider(setting("RPC_URL"));
+  // ethers answers a repeated request from memory for 250 ms, nonces too. Blocks here can be faster than that, and a
+  // remembered nonce is refused as too low.
+  const provider = new JsonRpcProvider(setting("RPC_URL"), undefined, { cacheTimeout: -1 });
   const socket = new WebSocketProvider(setting("WS_URL"));
   socket.websocket.onerror = (error) => fail(`WebSocket ${setting("WS_URL")}: ${error.message}`);
   const wallet = new Wallet(setting("PRIVATE_KEY"), provider);
