@@ -1,11 +1,13 @@
 //! Support for the end-to-end tests: a real Bitcoin Core, node processes, accounts, an RPC client.
 
 pub mod devnet;
+mod hand;
 mod network;
 mod node;
 mod rpc;
 mod wallet;
 
+pub use hand::HandPoster;
 pub use network::{Network, NetworkOptions, assert_same};
 pub use node::{Node, Role};
 pub use rpc::{Rpc, RpcFault, number};

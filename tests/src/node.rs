@@ -25,6 +25,8 @@ pub struct Node {
     log: PathBuf,
     /// Its JSON-RPC.
     pub rpc: Rpc,
+    /// The address of its metrics; health is beside it.
+    pub metrics: String,
 }
 
 /// The node's program, which `.ci/run` builds before the tests.
@@ -67,7 +69,7 @@ impl Node {
             .append(true)
             .open(&log)
             .expect("a log file");
-        let port = free_port();
+        let (port, metrics_port) = (free_port(), free_port());
         let mut command = Command::new(program());
         command
             .arg("run")
@@ -79,6 +81,8 @@ impl Node {
         command.args([
             "--rpc-listen",
             &format!("127.0.0.1:{port}"),
+            "--metrics-listen",
+            &format!("127.0.0.1:{metrics_port}"),
             "--log",
             "info,bitsect_node=debug",
         ]);
@@ -110,7 +114,12 @@ impl Node {
             }
         })
         .await;
-        Self { process, log, rpc }
+        Self {
+            process,
+            log,
+            rpc,
+            metrics: format!("http://127.0.0.1:{metrics_port}/metrics"),
+        }
     }
 
     /// Ends it without warning.
