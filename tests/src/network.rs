@@ -18,6 +18,8 @@ use crate::{Node, Role, Rpc, until};
 pub struct NetworkOptions {
     /// L1 blocks of the sequencing window.
     pub sequencing_window: Option<u32>,
+    /// Whether other Bitcoin Cores can connect.
+    pub listen: bool,
 }
 
 /// A Bitcoin Core with a chain, and a folder for its nodes.
@@ -36,9 +38,11 @@ impl Network {
     /// When anything fails.
     pub async fn start(options: NetworkOptions) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
-        let core = Bitcoind::start(RegtestConfig::new(dir.path().join("bitcoin")))
-            .await
-            .expect("Bitcoin Core starts");
+        let config = RegtestConfig {
+            listen: options.listen,
+            ..RegtestConfig::new(dir.path().join("bitcoin"))
+        };
+        let core = Bitcoind::start(config).await.expect("Bitcoin Core starts");
         start_chain(&core, dir.path()).await.expect("a chain starts");
         std::fs::write(dir.path().join(L1_URL_FILE), core.rpc_url()).expect("the RPC address is written");
         let mut file = ChainFile::read(&dir.path().join(CHAIN_FILE)).expect("the chain file is read");
@@ -117,16 +121,22 @@ impl Network {
         ];
         let options = options.map(|(name, value)| (name, value.to_owned()));
         // The folder where the chain's start left the baton's key.
-        self.node(Role::Sequencer, "sequencer", &options).await
+        self.node(Role::Sequencer, "sequencer", &self.core, &options)
+            .await
     }
 
     /// Starts a verifier with no other source than Bitcoin, or starts it again.
     pub async fn verifier(&self, name: &str) -> Node {
-        self.node(Role::Verifier, name, &[]).await
+        self.verifier_on(name, &self.core).await
     }
 
-    async fn node(&self, role: Role, name: &str, options: &[(&str, String)]) -> Node {
-        let (url, cookie) = (self.core.rpc_url(), self.core.cookie());
+    /// Starts a verifier that reads another Bitcoin Core than the sequencer.
+    pub async fn verifier_on(&self, name: &str, core: &Bitcoind) -> Node {
+        self.node(Role::Verifier, name, core, &[]).await
+    }
+
+    async fn node(&self, role: Role, name: &str, core: &Bitcoind, options: &[(&str, String)]) -> Node {
+        let (url, cookie) = (core.rpc_url(), core.cookie());
         Node::start(
             role,
             &self.dir.path().join(name),

@@ -168,3 +168,52 @@ fn the_verifiers_safe_block_is_the_sequencers() {
     assert_eq!(seen["blockHash"], receipt["blockHash"]);
     assert_eq!(seen["status"], "0x1");
 }
+
+/// Runs the system's `curl`; its output.
+fn curl(args: &[&str]) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--fail"])
+        .args(args)
+        .output()
+        .expect("failed to start curl");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "curl {args:?}: {said}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn curl_reads_status_batches_metrics_and_health() {
+    let devnet = Devnet::start(&["--l1-interval", "1s"]).unwrap();
+    let call = |url: &str, method: &str, params: &str| -> serde_json::Value {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let answer = curl(&[url, "-H", "content-type: application/json", "-d", &body]);
+        serde_json::from_str::<serde_json::Value>(&answer).expect("JSON")["result"].take()
+    };
+    let until = Instant::now() + SAFE_WITHIN;
+    for (rpc, monitor) in [
+        (&devnet.sequencer, &devnet.sequencer_metrics),
+        (&devnet.verifier, &devnet.verifier_metrics),
+    ] {
+        let batch = loop {
+            let batch = call(rpc, "rollup_batchOf", "[1]");
+            if !batch.is_null() {
+                break batch;
+            }
+            assert!(Instant::now() < until, "no batch:\n{}", devnet.output());
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        assert_eq!(batch["firstBlock"], 1, "{batch}");
+        assert!(
+            batch["commitTxid"].as_str().is_some_and(|txid| txid.len() == 64),
+            "{batch}"
+        );
+        let status = call(rpc, "rollup_syncStatus", "[]");
+        for head in ["latest", "safe", "finalized"] {
+            assert!(status[head]["number"].is_u64(), "{head} of {status}");
+        }
+        assert_eq!(curl(&[&format!("{monitor}/readyz")]).trim(), "ready");
+        assert_eq!(curl(&[&format!("{monitor}/healthz")]).trim(), "ok");
+        let metrics = curl(&[&format!("{monitor}/metrics")]);
+        assert!(metrics.contains("# TYPE bitsect_safe_block gauge"), "{metrics}");
+    }
+}

@@ -9,6 +9,7 @@ const TO: Address = Address::repeat_byte(0xbb);
 async fn forced_transactions_need_no_sequencer() {
     let network = Network::start(NetworkOptions {
         sequencing_window: Some(8),
+        ..NetworkOptions::default()
     })
     .await;
     let sequencer = network.sequencer().await;
