@@ -209,6 +209,8 @@ async fn nodes_with_bitcoin_cores_of_their_own_converge() {
             verifier.rpc.height("latest").await < latest,
             "it sees its own Core only"
         );
+        // Two blocks at least: of two branches of one length each Core would keep its own.
+        network.core.mine(1).await.expect("a block is mined");
         other.mine(branch).await.expect("blocks are mined");
         client
             .set_network_active(true)
