@@ -7,12 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
+use bitsect_tests::load::{ACCOUNTS, Load, prepare, recipient, send_all, sign_all, wait_included};
 use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, number, until};
 use serde_json::json;
 
-/// Accounts that send at once, each on a connection of its own.
-const ACCOUNTS: usize = 50;
 /// Transactions of each account in a comparison.
 const EACH: usize = 200;
 /// How long the steady load lasts.
@@ -20,123 +18,12 @@ const STEADY: Duration = Duration::from_secs(60);
 /// Time between two L1 blocks meanwhile.
 const L1_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Gives the creation code of the token that `vm/benches/Token.sol` is: its creator owns 2^255.
-fn token_code() -> Bytes {
-    let runtime = hex::decode(include_str!("../../vm/benches/Token.hex").trim()).expect("hexadecimal");
-    let size = u16::try_from(runtime.len())
-        .expect("a small contract")
-        .to_be_bytes();
-    // balanceOf[caller] = 1 << 255; return the code behind these 23 bytes.
-    let constructor = hex!("335f52600160ff1b60405f2055");
-    [
-        &constructor[..],
-        &[0x61, size[0], size[1], 0x80, 0x60, 0x17, 0x5f, 0x39, 0x5f, 0xf3],
-        &runtime,
-    ]
-    .concat()
-    .into()
-}
-
-#[derive(Clone, Copy)]
-enum Load {
-    Eth,
-    Erc20(Address),
-}
-
-impl Load {
-    fn sign(self, wallet: &mut Wallet, to: Address) -> Vec<u8> {
-        match self {
-            Self::Eth => wallet.transfer(to, 1),
-            Self::Erc20(token) => {
-                let mut input = hex!("a9059cbb").to_vec();
-                input.extend(to.into_word());
-                input.extend(U256::from(1).to_be_bytes::<32>());
-                wallet.call(TxKind::Call(token), U256::ZERO, input.into(), 100_000)
-            }
-        }
-    }
-}
-
-fn recipient(index: usize) -> Address {
-    Address::from_word(keccak256(index.to_be_bytes()))
-}
-
-/// Gives the accounts, funded by the first devnet account, each with a share of the token.
-async fn prepare(rpc: &Rpc) -> (Vec<Wallet>, Address) {
-    let mut rich = Wallet::funded(0);
-    let chain_id = bitsect_node::devnet::CHAIN_ID;
-    let hash = rpc
-        .send(&rich.create(token_code()))
-        .await
-        .expect("the token is taken");
-    let receipt = rpc.included(hash.as_str().expect("a hash")).await;
-    assert_eq!(receipt["status"], "0x1", "{receipt}");
-    let token: Address = receipt["contractAddress"]
-        .as_str()
-        .expect("an address")
-        .parse()
-        .expect("an address");
-    let wallets: Vec<Wallet> = (0..ACCOUNTS)
-        .map(|index| Wallet::new(&B256::with_last_byte(index as u8 + 1), chain_id))
-        .collect();
-    let mut last = String::new();
-    for wallet in &wallets {
-        let value = U256::from(10).pow(U256::from(20));
-        let fund = rich.call(TxKind::Call(wallet.address), value, Bytes::new(), 21_000);
-        rpc.send(&fund).await.expect("funding is taken");
-        let mut input = hex!("a9059cbb").to_vec();
-        input.extend(wallet.address.into_word());
-        input.extend(U256::from(1_000_000_000).to_be_bytes::<32>());
-        let share = rich.call(TxKind::Call(token), U256::ZERO, input.into(), 100_000);
-        last = rpc
-            .send(&share)
-            .await
-            .expect("a share is taken")
-            .as_str()
-            .expect("a hash")
-            .to_owned();
-    }
-    assert_eq!(rpc.included(&last).await["status"], "0x1");
-    (wallets, token)
-}
-
 /// Sends signed transactions, one connection an account, and waits until all are included; gives transactions a second.
 async fn measure(rpc: &Rpc, wallets: &mut [Wallet], load: Load) -> f64 {
-    let signed: Vec<Vec<Vec<u8>>> = wallets
-        .iter_mut()
-        .enumerate()
-        .map(|(account, wallet)| {
-            (0..EACH)
-                .map(|i| load.sign(wallet, recipient(account * EACH + i)))
-                .collect()
-        })
-        .collect();
+    let signed = sign_all(wallets, load, EACH);
     let start = Instant::now();
-    let senders = signed.into_iter().map(|transactions| {
-        let rpc = Rpc::new(rpc.url().to_owned());
-        tokio::spawn(async move {
-            for raw in transactions {
-                rpc.send(&raw).await.expect("a valid transaction is taken");
-            }
-        })
-    });
-    for sender in senders.collect::<Vec<_>>() {
-        sender.await.expect("a sender ends well");
-    }
-    for wallet in wallets.iter() {
-        until("all transactions to be included", || async {
-            let nonce = number(
-                &rpc.get("eth_getTransactionCount", json!([wallet.address, "latest"]))
-                    .await,
-            );
-            if nonce == wallet.nonce {
-                Ok(())
-            } else {
-                Err(format!("nonce {nonce} of {}", wallet.nonce))
-            }
-        })
-        .await;
-    }
+    send_all(rpc, signed).await;
+    wait_included(rpc, wallets).await;
     (ACCOUNTS * EACH) as f64 / start.elapsed().as_secs_f64()
 }
 

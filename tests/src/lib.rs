@@ -2,6 +2,7 @@
 
 pub mod devnet;
 mod hand;
+pub mod load;
 mod network;
 mod node;
 mod rpc;

@@ -104,7 +104,7 @@ async fn verifier_rebuilds_every_kind_of_traffic() {
         assert_eq!(receipt["status"], *status, "{receipt}");
     }
 
-    // From Bitcoin: a deposit, a forced transaction, a batch that nobody can decode, empty stretches.
+    // From Bitcoin: a deposit, a forced transaction, empty stretches. Invalid batches are in a test of their own.
     let carol = Address::repeat_byte(0xca);
     network.deposit(carol, Amount::from_sat(123_456)).await;
     let forced = bob.transfer(TO, 1_000);
