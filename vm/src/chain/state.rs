@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use alloy_primitives::{Address, B256};
-use alloy_rlp::{Decodable, RlpDecodable, RlpEncodable};
+use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
 
 use super::blob::{BlobRef, blob_root};
 use super::{Header, L1Info, OutPoint, Txid};
@@ -145,8 +145,10 @@ impl ChainState {
     /// # Errors
     /// Where the bytes are not exactly one state's encoding.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, alloy_rlp::Error> {
+        let len = bytes.len();
         let state = <Self as Decodable>::decode(&mut bytes)?;
-        if bytes.is_empty() {
+        // The decoder also takes an empty string for an open batch that is absent: one byte more.
+        if bytes.is_empty() && state.length() == len {
             Ok(state)
         } else {
             Err(alloy_rlp::Error::UnexpectedLength)

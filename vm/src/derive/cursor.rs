@@ -73,8 +73,8 @@ pub enum HeaderError {
     /// The time is too early.
     #[error("time: expected at least {least}, got {got}")]
     Time {
-        /// The earliest allowed.
-        least: u32,
+        /// The earliest allowed; more than a header can say where the median is the last second there is.
+        least: u64,
         /// The header's.
         got: u32,
     },
@@ -164,7 +164,7 @@ impl L1Cursor {
             });
         }
         let least = self.least_time(network, height);
-        if header.time < least {
+        if u64::from(header.time) < least {
             return Err(HeaderError::Time {
                 least,
                 got: header.time,
@@ -180,12 +180,12 @@ impl L1Cursor {
         }
     }
 
-    fn least_time(&self, network: L1Network, height: u32) -> u32 {
-        let after_median = self.median_time_past().saturating_add(1);
+    fn least_time(&self, network: L1Network, height: u32) -> u64 {
+        let after_median = u64::from(self.median_time_past()).saturating_add(1);
         let limits_timewarp = network == L1Network::Testnet4 && height.is_multiple_of(ADJUSTMENT_INTERVAL);
         let last = self.times.last().copied().unwrap_or_default();
         if limits_timewarp {
-            after_median.max(last.saturating_sub(MAX_TIMEWARP))
+            after_median.max(last.saturating_sub(MAX_TIMEWARP).into())
         } else {
             after_median
         }
@@ -335,5 +335,23 @@ mod tests {
             })
         ));
         assert_eq!(cursor, before);
+    }
+
+    #[test]
+    fn no_time_is_above_a_median_at_the_last_second() {
+        let mut cursor = L1Cursor {
+            times: vec![u32::MAX],
+            ..cursor(0x207f_ffff)
+        };
+        let header = L1Header {
+            version: 2,
+            previous_hash: B256::ZERO,
+            merkle_root: B256::ZERO,
+            time: u32::MAX,
+            bits: 0x207f_ffff,
+            nonce: 0,
+        };
+        let error = cursor.advance(L1Network::Regtest, &header, 0);
+        assert!(matches!(error, Err(HeaderError::Time { got: u32::MAX, .. })));
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use alloy_consensus::{Sealable, Transaction as _};
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, Bytes, TxKind, U256, keccak256};
-use alloy_rlp::{Decodable, RlpDecodable, RlpEncodable};
+use alloy_rlp::{RlpDecodable, RlpEncodable, decode_exact};
 use op_alloy_consensus::TxDeposit;
 
 use super::bitcoin::{OP_RETURN, op_return_data, push_bytes};
@@ -61,14 +61,14 @@ pub fn encode_items(items: &[InboxItem]) -> Vec<u8> {
     alloy_rlp::encode(strings)
 }
 
-/// Decodes one origin's items.
+/// Decodes one origin's items. No two byte strings decode to the same ones.
 ///
 /// # Errors
 /// Where the bytes are no such list; derivation wrote them, so this is a fault of whoever kept them.
-pub fn decode_items(mut bytes: &[u8]) -> Result<Vec<InboxItem>, alloy_rlp::Error> {
-    let strings = <Vec<Bytes> as Decodable>::decode(&mut bytes)?;
+pub fn decode_items(bytes: &[u8]) -> Result<Vec<InboxItem>, alloy_rlp::Error> {
+    let strings: Vec<Bytes> = decode_exact(bytes)?;
     let decode_item = |string: &Bytes| match string.split_first() {
-        Some((&DEPOSIT, mut rest)) => Ok(InboxItem::Deposit(AcceptedDeposit::decode(&mut rest)?)),
+        Some((&DEPOSIT, rest)) => decode_exact(rest).map(InboxItem::Deposit),
         Some((&FORCED, rest)) => Ok(InboxItem::Forced(Bytes::copy_from_slice(rest))),
         _ => Err(alloy_rlp::Error::Custom("unknown kind of inbox item")),
     };
@@ -155,6 +155,22 @@ mod tests {
         );
         let forced = proptest::collection::vec(any::<u8>(), 0..200).prop_map(|b| InboxItem::Forced(b.into()));
         prop_oneof![deposit, forced]
+    }
+
+    #[test]
+    fn nothing_may_follow_the_items() {
+        let deposit = AcceptedDeposit {
+            vault_output: OutPoint::default(),
+            to: Address::ZERO,
+            sats: 1,
+        };
+        let items = encode_items(&[InboxItem::Deposit(deposit)]);
+        assert!(decode_items(&[items.as_slice(), &[0x80]].concat()).is_err());
+        let mut longer = Vec::from([DEPOSIT]);
+        longer.extend(alloy_rlp::encode(deposit));
+        longer.push(0x80);
+        let list = alloy_rlp::encode(Vec::from([Bytes::from(longer)]));
+        assert!(decode_items(&list).is_err());
     }
 
     proptest! {

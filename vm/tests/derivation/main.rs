@@ -6,7 +6,7 @@ mod simulation;
 
 use alloy_primitives::{Address, B256, U256};
 use bitcoin::{OutPoint, ScriptBuf};
-use bitsect_vm::chain::sats_to_wei;
+use bitsect_vm::chain::{ChainState, sats_to_wei};
 use bitsect_vm::derive::payload::encode;
 use bitsect_vm::derive::{DepositTag, forced_script, vault_script};
 use simulation::{
@@ -396,4 +396,23 @@ fn the_same_bitcoin_gives_the_same_units() {
         sim.units
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_state_has_one_encoding() {
+    let (sim, _) = start();
+    let encoded = sim.chain.encode();
+    let mut payload = encoded.as_slice();
+    let payload_length = alloy_rlp::Header::decode(&mut payload).unwrap().payload_length + 1;
+    let mut longer = Vec::new();
+    let list = alloy_rlp::Header {
+        list: true,
+        payload_length,
+    };
+    list.encode(&mut longer);
+    longer.extend(payload);
+    // An empty string where the open batch would stand.
+    longer.push(0x80);
+    assert!(ChainState::decode(&longer).is_err());
+    assert_eq!(ChainState::decode(&encoded), Ok(sim.chain));
 }

@@ -130,6 +130,13 @@ impl<'a> TxIn<'a> {
 
 fn read_inputs<'a>(reader: &mut Reader<'a>) -> Result<Vec<TxIn<'a>>, DecodeError> {
     let count = reader.count(MIN_INPUT_SIZE, "input count")?;
+    if count == 0 {
+        // Bitcoin Core takes the count for BIP-0144's marker and the byte behind it for flags that it does not know.
+        return Err(DecodeError::Invalid {
+            field: "input count",
+            rule: "a transaction has at least one",
+        });
+    }
     let mut inputs = Vec::with_capacity(count);
     for _ in 0..count {
         let txid = reader.hash("previous transaction")?;
@@ -212,6 +219,16 @@ mod tests {
                 input,
                 output,
             })
+    }
+
+    #[test]
+    fn a_transaction_has_an_input() {
+        // Version, no input, two outputs of which the first byte is no known flag, lock time.
+        let mut bytes = vec![2, 0, 0, 0, 0, 2];
+        bytes.extend([0; 18]);
+        bytes.extend([0; 4]);
+        assert!(deserialize::<bitcoin::Transaction>(&bytes).is_err());
+        assert!(L1Transaction::decode(&bytes).is_err());
     }
 
     proptest! {
