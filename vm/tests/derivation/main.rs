@@ -2,6 +2,7 @@
 //!
 //! Bitcoin is simulated in memory; every unit's chain state is encoded, decoded and committed to on the way.
 
+mod seeds;
 mod simulation;
 
 use alloy_primitives::{Address, B256, U256};

@@ -261,7 +261,8 @@ impl Simulation {
         });
     }
 
-    fn block(&mut self, transactions: Vec<bitcoin::Transaction>) -> Vec<u8> {
+    /// Builds the next block, without giving it to the chain.
+    pub fn block(&mut self, transactions: Vec<bitcoin::Transaction>) -> Vec<u8> {
         let height = self.chain.l1.height + 1;
         let mut txdata = vec![coinbase(height)];
         txdata.extend(transactions);
