@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use alloy_consensus::{Eip658Value, Receipt as EthReceipt, Transaction as _};
 use alloy_primitives::{Address, Bytes, Log, U256};
 use op_alloy_consensus::OpDepositReceipt;
-use revm::context::result::{ExecutionResult, HaltReason, Output};
+use revm::context::result::{EVMError, ExecutionResult, HaltReason, Output};
 use revm::context_interface::{ContextTr, JournalTr};
 use revm::inspector::{Inspector, NoOpInspector};
 use revm::interpreter::interpreter::EthInterpreter;
@@ -14,7 +14,7 @@ use crate::chain::{BlockAttributes, ExecutionParams, Header, Receipt, Transactio
 use crate::state::{StateChanges, StateReader};
 
 use super::changes::collect;
-use super::db::StateDb;
+use super::db::{ReadError, StateDb};
 use super::error::{ExecuteError, Fault, InvalidTransaction, TransactError, classify};
 use super::evm::{Context, Evm, block_env, cfg_env};
 use super::fee::{FeeRules, next_base_fee};
@@ -24,6 +24,9 @@ use super::tx::EvmTransaction;
 
 /// The version of deposit receipts that puts the nonce into the receipt's hash (OP's Canyon rule).
 const DEPOSIT_RECEIPT_VERSION: u64 = 1;
+
+/// What the EVM says of a transaction.
+type EvmResult<E> = Result<ExecutionResult, EVMError<ReadError<E>>>;
 
 /// What a block did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,9 +156,19 @@ where
         transaction: &Transaction,
         sender: Address,
     ) -> Result<TransactionOutcome, TransactError<S::Error>> {
+        self.run(transaction, sender, Evm::transact)
+    }
+
+    /// Executes the next transaction by `execute`: watched or not.
+    fn run(
+        &mut self,
+        transaction: &Transaction,
+        sender: Address,
+        execute: impl FnOnce(&mut Evm<StateDb<S>, I>, EvmTransaction) -> EvmResult<S::Error>,
+    ) -> Result<TransactionOutcome, TransactError<S::Error>> {
         let (env, nonce) = self.prepare(transaction, sender)?;
         let l1_bytes = env.l1_bytes;
-        match self.evm.transact(env) {
+        match execute(&mut self.evm, env) {
             Ok(result) => Ok(self.record(transaction, result, l1_bytes, nonce)),
             Err(error) => Err(classify(&self.evm, error)),
         }
@@ -310,12 +323,7 @@ where
         transaction: &Transaction,
         sender: Address,
     ) -> Result<TransactionOutcome, TransactError<S::Error>> {
-        let (env, nonce) = self.prepare(transaction, sender)?;
-        let l1_bytes = env.l1_bytes;
-        match self.evm.inspect(env) {
-            Ok(result) => Ok(self.record(transaction, result, l1_bytes, nonce)),
-            Err(error) => Err(classify(&self.evm, error)),
-        }
+        self.run(transaction, sender, Evm::inspect)
     }
 }
 
