@@ -12,9 +12,11 @@ mod decode;
 #[cfg(feature = "std")]
 mod encode;
 mod error;
+mod fields;
 mod header;
 mod kind;
 mod lane;
+mod members;
 mod recency;
 #[cfg(test)]
 mod tests;
