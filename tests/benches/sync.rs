@@ -13,8 +13,9 @@ use bitsect_tests::load::{ACCOUNTS, Load, prepare, send_all, sign_all, token_run
 use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, number};
 use bitsect_vm::chain::predeploys::FEE_VAULT;
 use bitsect_vm::chain::{BlockAttributes, ExecutionParams, Transaction};
-use bitsect_vm::execute::{MemoryState, execute_block};
+use bitsect_vm::execute::execute_block;
 use bitsect_vm::state::Account;
+use bitsect_vm::state::FlatState;
 
 /// Transactions of each account and kind.
 const EACH: usize = 400;
@@ -50,7 +51,7 @@ fn execute_alone(
         extra_data: Bytes::new(),
         new_origin: None,
     };
-    let mut state = MemoryState::default();
+    let mut state = FlatState::default();
     let code = token_runtime();
     let account = |balance, nonce, code: &Bytes| Account {
         nonce,

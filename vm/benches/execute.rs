@@ -12,9 +12,9 @@ use alloy_consensus::{Header, SignableTransaction, TxEip1559, TxReceipt};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex, keccak256};
 use bitsect_vm::chain::{BlockAttributes, ExecutionParams, Transaction, predeploys::FEE_VAULT};
 use bitsect_vm::execute::{
-    BlockOutcome, EvmTransaction, MemoryState, block_env, cfg_env, execute_block, next_base_fee, seal,
+    BlockOutcome, EvmTransaction, block_env, cfg_env, execute_block, next_base_fee, seal,
 };
-use bitsect_vm::state::Account;
+use bitsect_vm::state::{Account, FlatState};
 use revm::context::TxEnv;
 use revm::database::{CacheDB, EmptyDB};
 use revm::primitives::hardfork::SpecId;
@@ -43,7 +43,7 @@ struct Load {
     attributes: BlockAttributes,
     transactions: Vec<Transaction>,
     senders: Vec<Address>,
-    state: MemoryState,
+    state: FlatState,
     bare: BareDb,
     bare_transactions: Vec<TxEnv>,
 }
@@ -84,7 +84,7 @@ fn load(fresh: bool) -> Load {
         extra_data: Bytes::new(),
         new_origin: None,
     };
-    let mut state = MemoryState::default();
+    let mut state = FlatState::default();
     let mut bare = BareDb::default();
     let code = Bytes::from(hex::decode(TOKEN_CODE.trim()).unwrap());
     let empty = Account {

@@ -137,7 +137,7 @@ fn changes(state: &MemoryState, block: &[Write]) -> StateChanges {
             storage.insert(slot, (old, new));
         }
         if after.is_none() {
-            for (_, slot, old) in state.slots().filter(|(owner, _, _)| *owner == address) {
+            for (_, slot, old) in state.flat().slots().filter(|(owner, _, _)| *owner == address) {
                 storage.insert(slot, (old, U256::ZERO));
             }
         }

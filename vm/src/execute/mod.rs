@@ -10,7 +10,6 @@ mod error;
 mod evm;
 mod fee;
 mod handler;
-mod memory;
 mod recover;
 mod seal;
 mod system;
@@ -26,7 +25,6 @@ pub use db::{ReadError, StateDb};
 pub use error::{ExecuteError, Fault, InvalidTransaction, Limits, TransactError, explain};
 pub use evm::{Context, Evm, block_env, block_env_of, cfg_env};
 pub use fee::{FeeRules, MIN_BASE_FEE, SizeParts, estimated_size, l1_fee, next_base_fee, read_fee_rate};
-pub use memory::MemoryState;
 pub use recover::{RecoverError, recover_sender, recover_senders};
 pub use seal::{
     HeaderError, MAX_BLOCK_RLP, MAX_EXTRA_DATA, attributes_of, receipts_root, seal, verify_attributes,

@@ -14,7 +14,7 @@ use revm::primitives::hardfork::SpecId;
 
 use super::*;
 use crate::chain::{BlockAttributes, ExecutionParams, Transaction};
-use crate::state::{Account, StateReader};
+use crate::state::{Account, FlatState, StateReader};
 
 const SENDERS: [Address; 3] = [
     Address::repeat_byte(0x51),
@@ -109,8 +109,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn state() -> MemoryState {
-    let mut state = MemoryState::default();
+fn state() -> FlatState {
+    let mut state = FlatState::default();
     let account = |nonce, balance: u64, code: &[u8]| Account {
         nonce,
         balance: U256::from(balance),
@@ -176,7 +176,7 @@ fn transaction(step: &Step, nonces: &mut [u64; 3]) -> (Transaction, Address) {
     (tx.into_signed(Signature::test_signature()).into(), SENDERS[from])
 }
 
-fn executor(state: &MemoryState) -> BlockExecutor<&MemoryState> {
+fn executor(state: &FlatState) -> BlockExecutor<&FlatState> {
     let params = ExecutionParams::ethereum(7, SpecId::OSAKA);
     let attributes = BlockAttributes {
         number: 1,
@@ -199,16 +199,13 @@ fn executor(state: &MemoryState) -> BlockExecutor<&MemoryState> {
     ))
 }
 
-fn sorted(state: &MemoryState) -> (Vec<(Address, Account)>, Vec<(Address, U256, U256)>) {
+fn sorted(state: &FlatState) -> (Vec<(Address, Account)>, Vec<(Address, U256, U256)>) {
     let mut accounts: Vec<_> = state
         .accounts()
         .map(|(address, account)| (*address, *account))
         .collect();
     accounts.sort_by_key(|(address, _)| *address);
-    let mut slots: Vec<_> = state
-        .slots()
-        .map(|(address, slot, value)| (*address, *slot, *value))
-        .collect();
+    let mut slots: Vec<_> = state.slots().collect();
     slots.sort();
     (accounts, slots)
 }

@@ -16,7 +16,7 @@ use crate::chain::{
     BlockAttributes, ExecutionParams, GenesisConfig, Header, L1Info, Receipt, Transaction, genesis_alloc,
     genesis_header,
 };
-use crate::state::{StateChanges, StateReader};
+use crate::state::{FlatState, StateChanges, StateReader};
 
 const ALICE: Address = Address::repeat_byte(0xA1);
 const BOB: Address = Address::repeat_byte(0xB0);
@@ -46,7 +46,7 @@ fn origin(height: u32, fee_rate: u64) -> L1Info {
     }
 }
 
-fn genesis() -> (MemoryState, Header) {
+fn genesis() -> (FlatState, Header) {
     let config = GenesisConfig {
         origin: origin(100, 4_000),
         timestamp: 1000,
@@ -56,7 +56,7 @@ fn genesis() -> (MemoryState, Header) {
         balances: BTreeMap::from([(ALICE, U256::from(COIN))]),
     };
     (
-        MemoryState::new(&genesis_alloc(&config)),
+        FlatState::new(&genesis_alloc(&config)),
         genesis_header(&config, B256::ZERO),
     )
 }
@@ -109,7 +109,7 @@ fn deposit(to: TxKind, mint: u128, value: u128, gas_limit: u64, input: Bytes) ->
 }
 
 fn run(
-    state: &MemoryState,
+    state: &FlatState,
     parent: &Header,
     attributes: &BlockAttributes,
     list: &[(Transaction, Address)],
@@ -348,7 +348,7 @@ fn missing_bitcoin_blocks_is_a_fault() {
     let (_, parent) = genesis();
     let mut attributes = attributes(&parent);
     attributes.new_origin = Some(origin(101, 1));
-    let result = BlockExecutor::new(&params(), &parent, &attributes, MemoryState::default());
+    let result = BlockExecutor::new(&params(), &parent, &attributes, FlatState::default());
     assert!(matches!(
         result.err(),
         Some(ExecuteError::Fault(Fault::SystemCall { .. }))

@@ -1,6 +1,7 @@
 //! The state: how it is read, how a block changes it, and the tree that commits to it (docs/state-tree.md).
 
 mod changes;
+mod flat;
 mod hash;
 mod key;
 mod memory;
@@ -14,12 +15,13 @@ mod update;
 mod walk;
 
 pub use changes::{AccountChange, StateChanges};
+pub use flat::{FlatState, MissingCode};
 pub use hash::{EMPTY, Node, STEM_TAG, hash_node, hash_nodes};
 pub use key::{
     BASIC_DATA, CHUNK_LEN, CODE_HASH, HEADER_CHUNKS, HEADER_CODE, HEADER_SLOTS, HEADER_STORAGE, TreeKey,
     chunk_count, chunk_key, chunks, header_key, pack_basic_data, slot_key, unpack_account,
 };
-pub use memory::{MemoryState, MissingCode};
+pub use memory::MemoryState;
 pub use node::{NodeReader, TreeUpdate, UpdateError};
 pub use path::{MAX_DEPTH, MAX_PATH_LEN, NodePath, Position, SUBTREE_LEVELS, Stem};
 pub use proof::{

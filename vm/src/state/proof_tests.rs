@@ -72,14 +72,14 @@ fn all_nodes(state: &MemoryState) -> BTreeMap<B256, Node> {
 /// The whole tree, as the update that makes it from nothing.
 fn update_nodes(state: &MemoryState) -> TreeUpdate {
     let mut changes = StateChanges::default();
-    for (address, account) in state.accounts() {
+    for (address, account) in state.flat().accounts() {
         let change = AccountChange {
             after: Some(*account),
             ..AccountChange::default()
         };
         changes.accounts.insert(*address, change);
     }
-    for (address, slot, value) in state.slots() {
+    for (address, slot, value) in state.flat().slots() {
         let change = changes.accounts.entry(address).or_default();
         change.storage.insert(slot, (U256::ZERO, value));
     }

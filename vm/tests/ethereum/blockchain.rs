@@ -9,9 +9,10 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::Decodable;
 use bitsect_vm::chain::{ExecutionParams, Header, Transaction};
 use bitsect_vm::execute::{
-    BlockOutcome, ExecuteError, Fault, HeaderError, MemoryState, attributes_of, execute_block,
-    recover_senders, seal, verify_block_size, verify_header,
+    BlockOutcome, ExecuteError, Fault, HeaderError, attributes_of, execute_block, recover_senders, seal,
+    verify_block_size, verify_header,
 };
+use bitsect_vm::state::{FlatState, MissingCode};
 use serde::Deserialize;
 
 use crate::creations::creations;
@@ -81,7 +82,7 @@ struct TransactionFields {
 enum Refusal {
     Decode(String),
     Header(HeaderError),
-    Execute(ExecuteError<std::convert::Infallible>),
+    Execute(ExecuteError<MissingCode>),
     /// The header that execution gives is another one: the fields that differ.
     Outcome(String),
 }
@@ -230,7 +231,7 @@ fn decode(rlp: &Bytes) -> Result<Block, String> {
 }
 
 /// The addresses that a block's creations aim at; none of a block that cannot be executed.
-fn aims(params: &ExecutionParams, parent: &Header, rlp: &Bytes, state: &MemoryState) -> BTreeSet<Address> {
+fn aims(params: &ExecutionParams, parent: &Header, rlp: &Bytes, state: &FlatState) -> BTreeSet<Address> {
     let Ok(Block { header, body }) = decode(rlp) else {
         return BTreeSet::new();
     };
@@ -246,7 +247,7 @@ fn apply(
     params: &ExecutionParams,
     parent: &Header,
     rlp: &Bytes,
-    state: &MemoryState,
+    state: &FlatState,
 ) -> Result<(Header, BlockOutcome), Refusal> {
     verify_block_size(rlp.len()).map_err(Refusal::Header)?;
     let Block { header, body } = decode(rlp).map_err(Refusal::Decode)?;

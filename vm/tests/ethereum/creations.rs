@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::Address;
 use bitsect_vm::chain::{BlockAttributes, ExecutionParams, Header, Transaction};
-use bitsect_vm::execute::{BlockExecutor, Context, MemoryState};
+use bitsect_vm::execute::{BlockExecutor, Context};
+use bitsect_vm::state::FlatState;
 use revm::Database;
 use revm::context_interface::{ContextTr, JournalTr};
 use revm::inspector::Inspector;
@@ -28,7 +29,7 @@ pub fn creations(
     parent: &Header,
     attributes: &BlockAttributes,
     transactions: &[(Transaction, Address)],
-    state: &MemoryState,
+    state: &FlatState,
 ) -> BTreeSet<Address> {
     let watcher = Creations::default();
     let Ok(mut executor) = BlockExecutor::with_inspector(params, parent, attributes, state, watcher) else {

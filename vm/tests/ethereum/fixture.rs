@@ -6,8 +6,7 @@ use std::process::Command;
 use std::{env, fmt, fs};
 
 use alloy_primitives::{Address, Bytes, U256, keccak256};
-use bitsect_vm::execute::MemoryState;
-use bitsect_vm::state::Account;
+use bitsect_vm::state::{Account, FlatState};
 use serde::Deserialize;
 
 /// Where the fixtures of a run come from.
@@ -171,8 +170,8 @@ pub fn storage_without_code(alloc: &Alloc) -> BTreeSet<Address> {
 }
 
 /// Makes the state that a fixture describes.
-pub fn load(alloc: &Alloc) -> MemoryState {
-    let mut state = MemoryState::default();
+pub fn load(alloc: &Alloc) -> FlatState {
+    let mut state = FlatState::default();
     for (address, fixture) in alloc {
         let account = Account {
             nonce: fixture.nonce.to(),
@@ -189,7 +188,7 @@ pub fn load(alloc: &Alloc) -> MemoryState {
 }
 
 /// Compares a state with the expected one, account by account and slot by slot, both ways.
-pub fn compare(state: &MemoryState, expected: &Alloc) -> Result<(), String> {
+pub fn compare(state: &FlatState, expected: &Alloc) -> Result<(), String> {
     let mut accounts: BTreeMap<_, _> = state.accounts().collect();
     for (address, want) in expected {
         let got = accounts
@@ -213,7 +212,7 @@ pub fn compare(state: &MemoryState, expected: &Alloc) -> Result<(), String> {
     }
     let mut slots: BTreeMap<_, _> = state
         .slots()
-        .map(|(address, slot, value)| ((*address, *slot), *value))
+        .map(|(address, slot, value)| ((address, slot), value))
         .collect();
     for (address, account) in expected {
         for (slot, want) in account.storage.iter().filter(|(_, value)| !value.is_zero()) {

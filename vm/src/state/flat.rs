@@ -1,21 +1,28 @@
-//! A state in memory: for tests, benchmarks and tools.
-
-use core::convert::Infallible;
+//! Accounts, slots and code in memory, without a tree.
 
 use alloy_primitives::map::{AddressMap, B256Map, HashMap};
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 
-use crate::state::{Account, StateChanges, StateReader};
+use super::{Account, EMPTY, StateChanges, StateReader};
 
-/// A state in memory. Nothing proves it.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryState {
-    accounts: AddressMap<Account>,
-    storage: AddressMap<HashMap<U256, U256>>,
-    code: B256Map<Bytes>,
+/// The account's code is not in the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("code {code_hash} is not in the state")]
+pub struct MissingCode {
+    /// keccak256 of the code.
+    pub code_hash: B256,
 }
 
-impl MemoryState {
+/// A state in memory that nothing proves: also one that the tree cannot hold, as Ethereum's tests have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlatState {
+    accounts: AddressMap<Account>,
+    storage: AddressMap<HashMap<U256, U256>>,
+    /// By hash. Kept when the last account with it goes: the way back needs it.
+    codes: B256Map<Bytes>,
+}
+
+impl FlatState {
     /// Makes the state that `changes` make of an empty one.
     pub fn new(changes: &StateChanges) -> Self {
         let mut state = Self::default();
@@ -23,14 +30,14 @@ impl MemoryState {
         state
     }
 
-    /// Applies the changes of a block.
+    /// Applies a block's net changes.
     pub fn apply(&mut self, changes: &StateChanges) {
         for (address, change) in &changes.accounts {
             match change.after {
                 Some(account) => {
                     self.accounts.insert(*address, account);
                     if let Some(code) = &change.code {
-                        self.code.insert(account.code_hash, code.clone());
+                        self.codes.insert(account.code_hash, code.clone());
                     }
                 }
                 None => {
@@ -45,7 +52,7 @@ impl MemoryState {
 
     /// Sets an account and its code.
     pub fn set_account(&mut self, address: Address, account: Account, code: Bytes) {
-        self.code.insert(account.code_hash, code);
+        self.codes.insert(account.code_hash, code);
         self.accounts.insert(address, account);
     }
 
@@ -62,36 +69,39 @@ impl MemoryState {
         }
     }
 
-    /// All accounts, in no order.
+    /// Lists the accounts, in no order.
     pub fn accounts(&self) -> impl Iterator<Item = (&Address, &Account)> {
         self.accounts.iter()
     }
 
-    /// All slots that are not zero, in no order.
-    pub fn slots(&self) -> impl Iterator<Item = (&Address, &U256, &U256)> {
+    /// Lists the slots that are not zero, in no order.
+    pub fn slots(&self) -> impl Iterator<Item = (Address, U256, U256)> {
         self.storage
             .iter()
-            .flat_map(|(address, slots)| slots.iter().map(move |(slot, value)| (address, slot, value)))
+            .flat_map(|(address, slots)| slots.iter().map(|(slot, value)| (*address, *slot, *value)))
     }
 }
 
-impl StateReader for MemoryState {
-    type Error = Infallible;
+impl StateReader for FlatState {
+    type Error = MissingCode;
 
-    fn account(&self, address: Address) -> Result<Option<Account>, Infallible> {
+    fn account(&self, address: Address) -> Result<Option<Account>, MissingCode> {
         Ok(self.accounts.get(&address).copied())
     }
 
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, Infallible> {
-        Ok(self
-            .storage
-            .get(&address)
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, MissingCode> {
+        let slots = self.storage.get(&address);
+        Ok(slots
             .and_then(|slots| slots.get(&slot))
             .copied()
             .unwrap_or_default())
     }
 
-    fn code(&self, _address: Address, code_hash: B256) -> Result<Bytes, Infallible> {
-        Ok(self.code.get(&code_hash).cloned().unwrap_or_default())
+    fn code(&self, _address: Address, code_hash: B256) -> Result<Bytes, MissingCode> {
+        match self.codes.get(&code_hash) {
+            Some(code) => Ok(code.clone()),
+            None if code_hash == KECCAK256_EMPTY || code_hash == EMPTY => Ok(Bytes::new()),
+            None => Err(MissingCode { code_hash }),
+        }
     }
 }
