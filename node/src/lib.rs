@@ -7,6 +7,7 @@ pub mod convert;
 pub mod devnet;
 pub mod engine;
 pub mod events;
+pub mod feed;
 pub mod follow;
 pub mod genesis;
 pub mod monitor;

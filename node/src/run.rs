@@ -22,6 +22,7 @@ use crate::config::{Config, L1Auth, SequencerOptions, ServerConfig};
 use crate::convert;
 use crate::engine::{Engine, EngineConfig, EngineHandle, SequencerConfig};
 use crate::events::{self, ChainEvent};
+use crate::feed::{self, FeedMetrics};
 use crate::follow::Follow;
 use crate::genesis;
 use crate::monitor::NodeMonitor;
@@ -37,7 +38,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// The store's file in the data folder.
 pub const STORE_FILE: &str = "chain.redb";
 /// Encoded bytes of transactions in one L2 block at most: a block has to fit into a batch, whatever it compresses to.
-const MAX_BLOCK_BYTES: usize = 2_000_000;
+pub(crate) const MAX_BLOCK_BYTES: usize = 2_000_000;
 
 /// The listeners, bound before anything else so that a taken port is said at once.
 pub struct Listeners {
@@ -219,9 +220,11 @@ impl Node {
         self.start_follow(&mut tasks, &stop);
         let pruning = prune::run(self.store.clone(), self.config.history, stop.clone());
         start(&mut tasks, "prune", pruning);
-        let poster = self.start_poster(&mut tasks, &stop)?;
+        let keys = self.sequencer_keys()?;
+        let poster = self.start_poster(&mut tasks, keys.as_ref(), &stop)?;
         self.start_status(&mut tasks, poster.clone(), &stop);
-        self.start_servers(&mut tasks, listeners, poster, &stop)?;
+        let feed = self.start_feed(&mut tasks, keys.as_ref(), &stop)?;
+        self.start_servers(&mut tasks, listeners, poster, feed, &stop)?;
         let mut ended = self.engine.clone();
         let fault = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -267,18 +270,60 @@ impl Node {
         );
     }
 
+    /// Reads the key file on a sequencer.
+    fn sequencer_keys(&self) -> eyre::Result<Option<Keys>> {
+        let Some(options) = &self.config.sequencer else {
+            return Ok(None);
+        };
+        let network = convert::network(self.file.params.derive.network);
+        Keys::read(&options.key_file, network.into())
+            .map(Some)
+            .wrap_err("failed to read the sequencer's key")
+    }
+
+    /// Makes the feed's server on a sequencer, and starts its client on a verifier that is to follow one.
+    fn start_feed(
+        &self,
+        tasks: &mut Tasks,
+        keys: Option<&Keys>,
+        stop: &CancellationToken,
+    ) -> eyre::Result<Option<feed::Server>> {
+        let metrics = FeedMetrics::new(&self.registry).wrap_err("failed to register metrics")?;
+        let chain_id = self.file.params.execution.chain_id;
+        if let Some(keys) = keys {
+            let key = feed::signing_key(&keys.key(0));
+            tracing::info!(key = %key.x_only_public_key().0, "fresh blocks are signed and served at /feed");
+            let (store, events) = (self.store.clone(), self.events.clone());
+            return Ok(Some(feed::Server::new(store, events, chain_id, key, metrics)));
+        }
+        if let Some(url) = &self.config.feed_url {
+            let client = feed::Client {
+                url: url.clone(),
+                chain_id,
+                engine: self.engine.clone(),
+                l1: self.client.clone(),
+                metrics,
+            };
+            let stop = stop.clone();
+            start(tasks, "feed", async move {
+                client.run(stop).await;
+                Ok(())
+            });
+        }
+        Ok(None)
+    }
+
     /// Starts the poster on a sequencer.
     fn start_poster(
         &self,
         tasks: &mut Tasks,
+        keys: Option<&Keys>,
         stop: &CancellationToken,
     ) -> eyre::Result<Option<watch::Receiver<PosterStatus>>> {
-        let Some(options) = self.config.sequencer.clone() else {
+        let (Some(options), Some(keys)) = (self.config.sequencer.clone(), keys.cloned()) else {
             return Ok(None);
         };
         let network = convert::network(self.file.params.derive.network);
-        let keys =
-            Keys::read(&options.key_file, network.into()).wrap_err("failed to read the sequencer's key")?;
         let birthday = genesis::start_block(&self.file.params);
         let path = self.config.data_dir.join("wallet.redb");
         let wallet = Wallet::open(&path, keys, network, birthday)
@@ -379,6 +424,7 @@ impl Node {
         tasks: &mut Tasks,
         listeners: Listeners,
         poster: Option<watch::Receiver<PosterStatus>>,
+        feed: Option<feed::Server>,
         stop: &CancellationToken,
     ) -> eyre::Result<()> {
         let submit = match (&self.pool, &self.config.sequencer_url) {
@@ -414,6 +460,7 @@ impl Node {
             Arc::clone(&config),
             Arc::clone(&metrics),
             None,
+            feed,
             stop.clone(),
         );
         start(tasks, "rpc", async move {
@@ -421,7 +468,7 @@ impl Node {
             Ok(())
         });
         if let (Some(listener), Some(_)) = (listeners.admin, &token) {
-            let admin = rpc::serve(listener, methods, config, metrics, token, stop.clone());
+            let admin = rpc::serve(listener, methods, config, metrics, token, None, stop.clone());
             start(tasks, "admin", async move {
                 admin.await;
                 Ok(())

@@ -135,6 +135,12 @@ impl Network {
         self.node(Role::Verifier, name, core, &[]).await
     }
 
+    /// Starts a verifier that also follows a feed of fresh blocks, or starts it again.
+    pub async fn verifier_with_feed(&self, name: &str, url: &str) -> Node {
+        self.node(Role::Verifier, name, &self.core, &[("feed-url", url.to_owned())])
+            .await
+    }
+
     async fn node(&self, role: Role, name: &str, core: &Bitcoind, options: &[(&str, String)]) -> Node {
         let (url, cookie) = (core.rpc_url(), core.cookie());
         Node::start(

@@ -83,6 +83,8 @@ layer! {
     fee_target_blocks: u16, "BITSECT_FEE_TARGET_BLOCKS";
     /// The sequencer's RPC, to which a verifier passes transactions on.
     sequencer_url: String, "BITSECT_SEQUENCER_URL";
+    /// The sequencer's feed of fresh blocks, `ws://host:port/feed`: a verifier then has blocks before Bitcoin has them.
+    feed_url: String, "BITSECT_FEED_URL";
     /// Address of the public JSON-RPC, HTTP and WebSocket.
     rpc_listen: SocketAddr, "BITSECT_RPC_LISTEN";
     /// Origins that browsers may call from; `*` is all.

@@ -27,6 +27,8 @@ pub struct Config {
     pub sequencer: Option<SequencerOptions>,
     /// The sequencer's RPC, for a verifier that passes transactions on.
     pub sequencer_url: Option<String>,
+    /// The sequencer's feed of fresh blocks, for a verifier that follows it.
+    pub feed_url: Option<String>,
     /// The listeners.
     pub server: ServerConfig,
     /// Blocks whose state is kept; all when `None`.
@@ -154,6 +156,7 @@ impl Layer {
             finality_depth: depth("finality_depth_blocks", given.finality_depth_blocks)?,
             sequencer: given.sequencer_options(in_data(given.key_file.clone(), "sequencer.key"))?,
             server: given.server()?,
+            feed_url: given.feed_url()?,
             sequencer_url: given.sequencer_url,
             history: given.history_blocks,
             store_cache_bytes: mebibytes(within("store_cache_mib", given.store_cache_mib, CACHE_MIB)?),
@@ -201,6 +204,13 @@ impl Layer {
                 reason: "the sequencer is this node",
             });
         }
+        if self.feed_url.is_some() {
+            return Err(ConfigError::Contradiction {
+                first: "sequencer",
+                second: "feed_url",
+                reason: "the sequencer is who makes the feed",
+            });
+        }
         let block_time = within("block_time_ms", self.block_time_ms, BLOCK_TIME_MS)?;
         let heartbeat = within("heartbeat_ms", self.heartbeat_ms, HEARTBEAT_MS)?;
         if heartbeat < block_time {
@@ -218,6 +228,21 @@ impl Layer {
             max_safe_lag: depth("max_safe_lag_l1_blocks", self.max_safe_lag_l1_blocks)?,
             poster: self.poster()?,
         }))
+    }
+
+    /// What is signed needs no TLS: blocks are public, and nobody else can make them.
+    fn feed_url(&self) -> Result<Option<String>, ConfigError> {
+        let Some(url) = &self.feed_url else {
+            return Ok(None);
+        };
+        let wrong = || ConfigError::Value {
+            option: "feed_url",
+            expected: "ws://host:port/feed".into(),
+            got: url.clone(),
+        };
+        let parsed: warp::http::Uri = url.parse().map_err(|_| wrong())?;
+        let fits = parsed.scheme_str() == Some("ws") && parsed.host().is_some() && parsed.query().is_none();
+        fits.then(|| Some(url.clone())).ok_or_else(wrong)
     }
 
     fn poster(&self) -> Result<PosterConfig, ConfigError> {
@@ -429,6 +454,18 @@ mod tests {
             (
                 "sequencer = true\nsequencer_url = \"http://x\"",
                 "options sequencer and sequencer_url contradict",
+            ),
+            (
+                "sequencer = true\nfeed_url = \"ws://x/feed\"",
+                "options sequencer and feed_url contradict",
+            ),
+            (
+                "feed_url = \"https://x/feed\"",
+                "option feed_url: expected ws://host:port/feed, got https://x/feed",
+            ),
+            (
+                "feed_url = \"ws://x/feed?from=1\"",
+                "option feed_url: expected ws://host:port/feed",
             ),
             (
                 "sequencer = true\nblock_time_ms = 0",

@@ -85,6 +85,7 @@ impl Core {
         let snapshot = self.store.read()?;
         self.status.l1_height = self.chain.l1.height;
         self.status.l1_hash = self.chain.l1.hash;
+        self.status.baton = self.chain.baton;
         self.status.units = self.units;
         self.status.safe_origin = self.chain.tip.origin_height;
         self.status.latest = snapshot.head(Head::Latest)?;

@@ -51,16 +51,40 @@ pub enum EngineError {
         got: BlockHash,
     },
     /// A fresh block does not fit: drop it.
-    #[error("block {number} from the feed: {reason}")]
+    #[error("block {number} from the feed: {fault}")]
     Feed {
         /// The block's number.
         number: u64,
         /// What is wrong with it.
-        reason: String,
+        fault: FeedFault,
     },
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
+}
+
+/// Why a fresh block does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FeedFault {
+    /// It stands on a block that is not known or that Bitcoin has decided against: one of both sides is behind.
+    #[error("its parent {parent} is none that it could follow here: latest is {latest}, safe is {safe}")]
+    Parent {
+        /// The block that it stands on.
+        parent: BlockHash,
+        /// The latest block's number.
+        latest: u64,
+        /// The safe block's number.
+        safe: u64,
+    },
+    /// Its L1 origin is not known yet, or is on another branch of Bitcoin.
+    #[error("its origin {origin} is not known yet")]
+    Origin {
+        /// The L1 block's hash, in internal byte order.
+        origin: BlockHash,
+    },
+    /// It breaks a rule, or is not what its header says.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// What the caller of the engine does about an error.

@@ -21,7 +21,7 @@ use bitsect_vm::chain::{ChainParams, Header, Transaction};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use self::core::Core;
-pub use self::error::{EngineError, ErrorClass};
+pub use self::error::{EngineError, ErrorClass, FeedFault};
 pub use self::status::EngineStatus;
 use crate::events::ChainEvent;
 use crate::pool::Pool;
@@ -169,7 +169,8 @@ impl EngineHandle {
     /// Gives a fresh block and waits until it is stored.
     ///
     /// # Errors
-    /// When it does not fit the chain; nothing has changed then.
+    /// [`EngineError::Feed`] when it does not fit the chain. Nothing has changed then, except that an invalid block that
+    /// was announced in place of others has pushed those out.
     pub async fn import(&self, block: FreshBlock) -> Result<(), EngineError> {
         self.ask(|reply| Command::Import(Box::new(block), reply)).await
     }

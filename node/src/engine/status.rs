@@ -9,6 +9,8 @@ pub struct EngineStatus {
     pub l1_height: u32,
     /// Its hash, in internal byte order.
     pub l1_hash: alloy_primitives::B256,
+    /// The output whose owner may sequence.
+    pub baton: bitsect_vm::chain::OutPoint,
     /// Whether everything that Bitcoin Core has was derived.
     pub l1_synced: bool,
     /// Units done.

@@ -17,6 +17,7 @@ use warp::Filter;
 use super::config::RpcConfig;
 use super::dispatch::Dispatcher;
 use super::metrics::RpcMetrics;
+use crate::feed;
 
 pub use monitor::{Monitor, serve_monitor};
 
@@ -55,7 +56,8 @@ impl Shared {
     }
 }
 
-/// Serves a method table over HTTP and WebSocket until `shutdown`; both on `/`, WebSocket also on `/ws`.
+/// Serves a method table over HTTP and WebSocket until `shutdown`; both on `/`, WebSocket also on `/ws`. A sequencer's
+/// feed of fresh blocks is on `/feed`.
 ///
 /// With a token every request must carry it as `Authorization: Bearer <token>`. What is in work at the
 /// shutdown is finished.
@@ -65,11 +67,19 @@ pub async fn serve(
     config: Arc<RpcConfig>,
     metrics: Arc<RpcMetrics>,
     token: Option<String>,
+    feed: Option<feed::Server>,
     shutdown: CancellationToken,
 ) {
     let shared = Shared::new(methods, config, metrics, shutdown.clone());
     let cors = cors(&shared.config.cors_origins);
-    let routes = ws::route(shared.clone(), token.clone()).or(http::route(shared, token));
+    let routes = ws::route(shared.clone(), token.clone())
+        .or(http::route(shared, token))
+        .unify()
+        .boxed();
+    let routes = match feed {
+        Some(feed) => feed.route(shutdown.clone()).or(routes).unify().boxed(),
+        None => routes,
+    };
     let routes = routes.recover(http::recover).with(cors);
     warp::serve(routes)
         .incoming(listener)

@@ -2,6 +2,7 @@
 
 mod chain;
 mod conformance;
+mod feed;
 mod methods;
 mod params;
 mod transport;

@@ -40,6 +40,7 @@ impl Server {
             Arc::new(config),
             metrics,
             token,
+            None,
             shutdown.clone(),
         ));
         Self {
