@@ -37,11 +37,14 @@ pub(super) fn route(shared: Arc<Shared>, token: Option<String>) -> BoxedFilter<(
 /// Gives every refusal of a route its status and a line of text.
 pub(super) async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     let (status, text) = if rejection.is_not_found() {
-        (StatusCode::NOT_FOUND, "not found: JSON-RPC is served at /")
+        (
+            StatusCode::NOT_FOUND,
+            "not found: JSON-RPC and the status page are served at /",
+        )
     } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
         (
             StatusCode::METHOD_NOT_ALLOWED,
-            "JSON-RPC takes POST, or a WebSocket upgrade",
+            "JSON-RPC takes POST or a WebSocket upgrade, the status page GET",
         )
     } else if rejection.find::<warp::cors::CorsForbidden>().is_some() {
         (StatusCode::FORBIDDEN, "this origin is not allowed")

@@ -3,6 +3,7 @@
 mod compress;
 mod http;
 mod monitor;
+mod page;
 mod ws;
 
 use std::sync::Arc;
@@ -57,7 +58,7 @@ impl Shared {
 }
 
 /// Serves a method table over HTTP and WebSocket until `shutdown`; both on `/`, WebSocket also on `/ws`. A sequencer's
-/// feed of fresh blocks is on `/feed`.
+/// feed of fresh blocks is on `/feed`. Without a token the status page is what `GET /` gives.
 ///
 /// With a token every request must carry it as `Authorization: Bearer <token>`. What is in work at the
 /// shutdown is finished.
@@ -72,6 +73,8 @@ pub async fn serve(
 ) {
     let shared = Shared::new(methods, config, metrics, shutdown.clone());
     let cors = cors(&shared.config.cors_origins);
+    // A browser has no token to show.
+    let page = token.is_none();
     let routes = ws::route(shared.clone(), token.clone())
         .or(http::route(shared, token))
         .unify()
@@ -79,6 +82,10 @@ pub async fn serve(
     let routes = match feed {
         Some(feed) => feed.route(shutdown.clone()).or(routes).unify().boxed(),
         None => routes,
+    };
+    let routes = match page {
+        true => routes.or(page::route()).unify().boxed(),
+        false => routes,
     };
     let routes = routes.recover(http::recover).with(cors);
     warp::serve(routes)

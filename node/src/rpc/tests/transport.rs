@@ -133,7 +133,7 @@ async fn http_answers_and_refuses() {
         415
     );
     assert_eq!(
-        status(server.client.get(format!("http://{}/", server.at))).await,
+        status(server.client.put(format!("http://{}/", server.at))).await,
         405
     );
     assert_eq!(
@@ -141,6 +141,39 @@ async fn http_answers_and_refuses() {
         404
     );
     server.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn the_status_page_is_strict_about_what_it_loads() {
+    let server = Server::start(RpcConfig::default(), None).await;
+    let get = |path: &'static str| {
+        let request = server.client.get(format!("http://{}{path}", server.at));
+        async { request.header("accept", "text/html").send().await.unwrap() }
+    };
+    let kinds = [
+        ("/", "text/html"),
+        ("/status.css", "text/css"),
+        ("/status.js", "text/javascript"),
+    ];
+    for (path, kind) in kinds {
+        let response = get(path).await;
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("content-type"), format!("{kind}; charset=utf-8"));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    }
+    let page = get("/").await.text().await.unwrap();
+    // The policy would refuse these in a browser.
+    for inline in ["<style", " style=", " onclick", "<script>", "://"] {
+        assert!(!page.contains(inline), "{inline}");
+    }
+    let admin = Server::start(RpcConfig::default(), Some("secret")).await;
+    let request = admin.client.get(format!("http://{}/", admin.at));
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 405);
 }
 
 #[tokio::test]
