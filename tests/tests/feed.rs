@@ -10,6 +10,7 @@ use bitsect_l1::wallet::Keys;
 use bitsect_node::feed::{Message, signing_key};
 use bitsect_tests::{Network, NetworkOptions, Node, Wallet, assert_same, number, until};
 use futures::{SinkExt, StreamExt};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -160,9 +161,19 @@ async fn fresh_blocks_come_by_the_feed_and_bitcoin_decides() {
     assert!(relay.connections.load(Ordering::Relaxed) > connections);
 
     // A reorg takes origins away that blocks of both stand on.
+    let stays = network.core.tip().await.expect("Bitcoin has a tip").height;
     network.core.mine(3).await.expect("blocks are mined");
-    network.synced(&sequencer.rpc).await;
+    until("an origin that will be dropped", || async {
+        let latest = sequencer.rpc.height("latest").await;
+        let origin = sequencer.rpc.get("rollup_l1OriginOf", json!([latest])).await;
+        let height = origin["height"].as_u64().expect("a height");
+        (height > u64::from(stays))
+            .then_some(())
+            .ok_or_else(|| height.to_string())
+    })
+    .await;
     let on_origin = fresh(&sequencer, &verifier, &mut alice).await;
+    let dropped = verifier.rpc.block(on_origin).await["hash"].clone();
     network.core.reorg(3, 4).await.expect("a reorg");
     network.synced(&sequencer.rpc).await;
     network.synced(&verifier.rpc).await;
@@ -171,6 +182,7 @@ async fn fresh_blocks_come_by_the_feed_and_bitcoin_decides() {
     network.mine_until_safe(&sequencer.rpc, latest).await;
     network.mine_until_safe(&verifier.rpc, latest).await;
     assert_same(&sequencer.rpc, &verifier.rpc, latest).await;
+    assert_ne!(verifier.rpc.block(on_origin).await["hash"], dropped);
 
     // Lies end the connection; what Bitcoin has is the same chain.
     let known = fresh(&sequencer, &verifier, &mut alice).await;
