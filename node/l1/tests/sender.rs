@@ -501,6 +501,47 @@ async fn a_latched_commit_is_lifted_and_never_replaced() {
     assert!(done(&reports).is_some(), "{reports:?}");
 }
 
+/// Later jobs build on what is confirmed: another version of it, or a lift in place of one that they spend, would take
+/// them out of the mempool for good.
+#[tokio::test]
+async fn what_was_confirmed_once_is_not_replaced_after_a_reorg() {
+    let mut setup = Setup::new(1, 2_000).await;
+    let job = setup.submit(false);
+    setup.step().await;
+    setup.mine_and_step(1).await;
+    let commit = setup.txid(job, 0);
+    assert!(!setup.sender.job(job).unwrap().slots[0].latched);
+    setup.node.reorg(1, 3).await.unwrap();
+    let raised = |r: &Report| matches!(r, Report::Replaced { .. } | Report::Lifted { .. });
+    let reports = setup.step().await;
+    assert!(
+        reports.contains(&Report::Unconfirmed { job, slot: 0 }),
+        "{reports:?}"
+    );
+    assert!(!reports.iter().any(raised), "it has not waited yet: {reports:?}");
+    let reports = setup.mine_empty_and_step(2).await;
+    let lifted = |r: &Report| matches!(r, Report::Lifted { slot: 0, .. });
+    assert!(reports.iter().any(lifted), "{reports:?}");
+    assert_eq!(setup.txid(job, 0), commit);
+    assert!(setup.mempool().await.contains(&commit));
+    // What somebody builds on the lift keeps it where it is.
+    setup.mine_and_step(1).await;
+    let lift = setup.sender.job(job).unwrap().slots[0].lifts[0].tx.compute_txid();
+    let mut spending = Funding::new(LOW, vec![setup.poster.baton_out.clone()]);
+    spending.coins = vec![OutPoint::new(lift, 0)];
+    let spending = setup.wallet.fund(&spending).unwrap();
+    let spending = setup.wallet.finish(spending).unwrap().tx;
+    setup.node.client().send_raw_transaction(&spending).await.unwrap();
+    setup.wallet.sent([&spending]).unwrap();
+    setup.node.reorg(1, 2).await.unwrap();
+    let reports = setup.mine_empty_and_step(4).await;
+    assert!(!reports.iter().any(lifted), "{reports:?}");
+    let mempool = setup.mempool().await;
+    for txid in [commit, lift, spending.compute_txid()] {
+        assert!(mempool.contains(&txid), "{txid} of {mempool:?}: {reports:?}");
+    }
+}
+
 #[tokio::test]
 async fn full_reveals_wait_for_room() {
     // Three reveals of almost 400,000 weight units: one fits beside an unconfirmed commit.

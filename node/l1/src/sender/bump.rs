@@ -89,7 +89,7 @@ impl Sender {
             );
             return Ok(false);
         }
-        if it.replaceable && !it.latched && it.versions.len() < MAX_VERSIONS {
+        if it.replaceable && !it.latched && it.settled.is_none() && it.versions.len() < MAX_VERSIONS {
             self.replace(id, slot, rate, rebuild, limits, reports).await
         } else {
             self.lift(id, slot, rate, limits, reports).await

@@ -97,6 +97,10 @@ pub struct Slot {
     pub versions: Vec<Version>,
     /// Where one of them is confirmed.
     pub confirmed: Option<Confirmed>,
+    /// The version that was confirmed last. Others build on it from then on, other jobs too, so it stays the one that counts
+    /// and is not replaced, also after a reorg.
+    #[serde(default)]
+    pub settled: Option<usize>,
     /// What was confirmed instead.
     pub conflict: Option<Conflict>,
     /// Children that only pay for it, each replacing the one before.
@@ -194,6 +198,7 @@ impl Job {
                 latched: false,
                 versions: vec![version],
                 confirmed: None,
+                settled: None,
                 conflict: None,
                 lifts: Vec::new(),
                 bumped_at: None,
@@ -208,11 +213,12 @@ impl Job {
         })
     }
 
-    /// Returns which version of a transaction counts: the confirmed one, else the newest that fits its parent.
+    /// Returns which version of a transaction counts: the one that is confirmed, or was, else the newest that fits its
+    /// parent.
     pub fn current_version(&self, slot: usize) -> usize {
         let it = &self.slots[slot];
-        if let Some(confirmed) = it.confirmed {
-            return confirmed.version;
+        if let Some(version) = it.settled {
+            return version;
         }
         let last = it.versions.len() - 1;
         let Some(parent) = it.parent else { return last };

@@ -29,6 +29,8 @@
 //! - Once a child is out (it is *latched*, which is durable before the child is sent), or when it is pre-signed, it is
 //!   lifted by a child that spends the wallet's change of it.
 //! - A reveal is replaced alone.
+//! - What was confirmed once is not replaced after a reorg, nor is a child that lifted it when its coins are spent: later
+//!   jobs may build on it.
 //!
 //! A transaction that builds on another job's (the next commit, on this one's baton) is safe once that one is latched or
 //! confirmed: then its id does not change any more. Fund it with
@@ -358,8 +360,11 @@ impl Sender {
             for (place, slot) in new.slots.iter_mut().enumerate() {
                 if slot.confirmed.is_some_and(|c| c.at.height >= height) {
                     slot.confirmed = None;
-                    // It waits anew: no reason to pay more at once.
-                    slot.bumped_at = Some(height.saturating_sub(1));
+                    // It waits anew, from when it is seen in the mempool again: no reason to pay more at once.
+                    slot.bumped_at = None;
+                    slot.versions
+                        .iter_mut()
+                        .for_each(|version| version.sent_at = None);
                     reports.push(Report::Unconfirmed {
                         job: *id,
                         slot: place,
@@ -578,7 +583,8 @@ impl Sender {
         };
         let version = self.jobs[&id].current_version(slot);
         self.change(id, |job| {
-            job.slots[slot].confirmed = Some(Confirmed { at, version })
+            job.slots[slot].confirmed = Some(Confirmed { at, version });
+            job.slots[slot].settled = Some(version);
         })?;
         reports.push(Report::Confirmed {
             job: id,
@@ -621,6 +627,7 @@ fn confirm(job: &mut Job, block: &ChainBlock) -> Vec<Report> {
             let spender = inputs(&it.tx).find_map(|input| in_block.get(&input).copied());
             if spender == Some(txid) {
                 slot.confirmed = Some(Confirmed { at, version });
+                slot.settled = Some(version);
                 slot.conflict = None;
                 reports.push(Report::Confirmed {
                     job: id,

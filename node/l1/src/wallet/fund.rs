@@ -224,7 +224,7 @@ impl Wallet {
     /// Makes a child that spends the wallet's outputs of an unconfirmed transaction and lifts both to a rate.
     ///
     /// `old` is an earlier such child, which this one replaces. Returns none when the parent has no output
-    /// of the wallet that can be used.
+    /// of the wallet that can be used, or when something was built on the earlier child, which would be lost with it.
     ///
     /// # Errors
     /// [`FundError`].
@@ -238,6 +238,10 @@ impl Wallet {
         let old_txid = old.map(|(old, _)| old.tx.compute_txid());
         let coins: Vec<OutPoint> = {
             let inner = self.inner.lock();
+            let built_on = |o: &LocalOutput| Some(o.outpoint.txid) == old_txid && o.is_spent;
+            if inner.bdk.list_output().any(|output| built_on(&output)) {
+                return Ok(None);
+            }
             let mine = inner.bdk.list_output().filter(|o| o.outpoint.txid == txid);
             let free = mine.filter(|o| !o.is_spent || old_txid.is_some_and(|old| inner.is_spent_by(o, old)));
             free.map(|o| o.outpoint).collect()
