@@ -16,13 +16,13 @@ setup:
 	@.ci/setup
 
 devnet: setup
-	@eval "$$(.ci/setup env)" && cargo run --quiet --release --locked -p bitsect-node -- devnet $(ARGS)
+	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked --workspace --bins && exec target/release/bitsect-node devnet $(ARGS)
 
 test:
 	@.ci/run test
 
 bench: setup
-	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked -p bitsect-node && cargo bench --locked --workspace $(ARGS)
+	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked --workspace --bins && cargo bench --locked --workspace --benches $(ARGS)
 
 lint:
 	@.ci/run lint

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bitsect_tests::load::{ACCOUNTS, Load, prepare, recipient, send_all, sign_all, wait_included};
-use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, number, until};
+use bitsect_tests::load::{ACCOUNTS, Load, prepare, send_all, sign_all, wait_included};
+use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, until};
 use serde_json::json;
 
 /// Transactions of each account in a comparison.
-const EACH: usize = 200;
+const EACH: usize = 400;
 /// How long the steady load lasts.
 const STEADY: Duration = Duration::from_secs(60);
+/// Transactions of an account that are signed for it.
+const MOST_STEADY: usize = 12_000;
 /// Time between two L1 blocks meanwhile.
 const L1_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -30,21 +32,15 @@ async fn measure(rpc: &Rpc, wallets: &mut [Wallet], load: Load) -> f64 {
 struct Anvil(Child, Rpc);
 
 impl Anvil {
-    async fn start() -> Self {
+    async fn start(options: &[&str]) -> Self {
         let clients =
             PathBuf::from(std::env::var_os("BITSECT_CLIENTS").expect("BITSECT_CLIENTS: run by make bench"));
         let program = clients.join("@foundry-rs/anvil-linux-amd64/bin/anvil");
         let chain_id = bitsect_node::devnet::CHAIN_ID.to_string();
         let child = Command::new(&program)
-            .args([
-                "--port",
-                "18545",
-                "--silent",
-                "--chain-id",
-                &chain_id,
-                "--balance",
-                "1000000",
-            ])
+            .args(["--port", "18545", "--silent", "--prune-history"])
+            .args(["--chain-id", &chain_id, "--balance", "1000000"])
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .expect("anvil starts");
@@ -66,24 +62,24 @@ impl Drop for Anvil {
     }
 }
 
-/// Loads the sequencer for a minute while L1 blocks come; gives included transactions a second.
+/// Loads the sequencer for a minute with transactions signed beforehand, while L1 blocks come; gives included
+/// transactions a second.
 async fn steady(network: &Network, rpc: &Rpc, wallets: &mut [Wallet]) -> f64 {
     let before: u64 = wallets.iter().map(|wallet| wallet.nonce).sum();
+    let signed = sign_all(wallets, Load::Eth, MOST_STEADY);
     let start = Instant::now();
-    let senders: Vec<_> = wallets
-        .iter()
-        .cloned()
-        .enumerate()
-        .map(|(account, mut wallet)| {
+    let senders: Vec<_> = signed
+        .into_iter()
+        .map(|transactions| {
             let rpc = Rpc::new(rpc.url().to_owned());
             tokio::spawn(async move {
-                let mut sent = 0;
-                while start.elapsed() < STEADY {
-                    let raw = Load::Eth.sign(&mut wallet, recipient(account * 1_000_000 + sent));
-                    rpc.send(&raw).await.expect("a valid transaction is taken");
-                    sent += 1;
+                for (count, raw) in transactions.iter().enumerate() {
+                    if start.elapsed() >= STEADY {
+                        return count;
+                    }
+                    rpc.send(raw).await.expect("a valid transaction is taken");
                 }
-                wallet
+                panic!("{MOST_STEADY} transactions of an account are too few for the time");
             })
         })
         .collect();
@@ -92,24 +88,30 @@ async fn steady(network: &Network, rpc: &Rpc, wallets: &mut [Wallet]) -> f64 {
         ticks.tick().await;
         network.core.mine(1).await.expect("a block is mined");
     }
-    let mut after = 0;
-    for (index, sender) in senders.into_iter().enumerate() {
-        wallets[index] = sender.await.expect("a sender ends well");
-        let params = json!([wallets[index].address, "latest"]);
-        after += number(&rpc.get("eth_getTransactionCount", params).await);
+    for (wallet, sender) in wallets.iter_mut().zip(senders) {
+        let sent = sender.await.expect("a sender ends well");
+        wallet.nonce -= (MOST_STEADY - sent) as u64;
     }
+    wait_included(rpc, wallets).await;
+    let after: u64 = wallets.iter().map(|wallet| wallet.nonce).sum();
     (after - before) as f64 / start.elapsed().as_secs_f64()
 }
 
 #[tokio::main]
 async fn main() {
-    let anvil = Anvil::start().await;
+    // A block for each transaction, as it is by default, gets slower with every transaction that waits: a load of this
+    // size takes minutes. With blocks each second and room for everything in one, anvil is at its best.
+    let anvil = Anvil::start(&["--block-time", "1", "--gas-limit", "3000000000"]).await;
     let (mut wallets, token) = prepare(&anvil.1).await;
     let anvil_eth = measure(&anvil.1, &mut wallets, Load::Eth).await;
     let anvil_erc20 = measure(&anvil.1, &mut wallets, Load::Erc20(token)).await;
     drop(anvil);
 
-    let network = Network::start(NetworkOptions::default()).await;
+    let network = Network::start(NetworkOptions {
+        block_time_ms: Some(250),
+        ..NetworkOptions::default()
+    })
+    .await;
     let sequencer = network.sequencer().await;
     let (mut wallets, token) = prepare(&sequencer.rpc).await;
     let eth = measure(&sequencer.rpc, &mut wallets, Load::Eth).await;

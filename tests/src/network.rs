@@ -20,6 +20,8 @@ pub struct NetworkOptions {
     pub sequencing_window: Option<u32>,
     /// Whether other Bitcoin Cores can connect.
     pub listen: bool,
+    /// Milliseconds between two blocks of the sequencer under load; short by default, so that tests wait little.
+    pub block_time_ms: Option<u64>,
 }
 
 /// A Bitcoin Core with a chain, and a folder for its nodes.
@@ -29,6 +31,7 @@ pub struct Network {
     pub core: Bitcoind,
     dir: TempDir,
     chain_file: PathBuf,
+    block_time_ms: u64,
 }
 
 impl Network {
@@ -56,6 +59,7 @@ impl Network {
             core,
             dir,
             chain_file,
+            block_time_ms: options.block_time_ms.unwrap_or(50),
         }
     }
 
@@ -114,12 +118,12 @@ impl Network {
     pub async fn sequencer(&self) -> Node {
         let options = [
             ("origin-depth-blocks", "1"),
-            ("block-time-ms", "50"),
             ("heartbeat-ms", "1000"),
             ("max-batch-delay-seconds", "1"),
             ("max-safe-lag-l1-blocks", "72"),
         ];
-        let options = options.map(|(name, value)| (name, value.to_owned()));
+        let mut options = options.map(|(name, value)| (name, value.to_owned())).to_vec();
+        options.push(("block-time-ms", self.block_time_ms.to_string()));
         // The folder where the chain's start left the baton's key.
         self.node(Role::Sequencer, "sequencer", &self.core, &options)
             .await
