@@ -11,8 +11,10 @@ use bitsect_tests::load::{ACCOUNTS, Load, prepare, send_all, sign_all, wait_incl
 use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, until};
 use serde_json::json;
 
-/// Transactions of each account in a comparison.
-const EACH: usize = 400;
+/// Rounds of a comparison.
+const ROUNDS: usize = 4;
+/// Transactions of each account in a round.
+const EACH: usize = 200;
 /// How long the steady load lasts.
 const STEADY: Duration = Duration::from_secs(60);
 /// Transactions of an account that are signed for it.
@@ -20,13 +22,13 @@ const MOST_STEADY: usize = 12_000;
 /// Time between two L1 blocks meanwhile.
 const L1_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Sends signed transactions, one connection an account, and waits until all are included; gives transactions a second.
-async fn measure(rpc: &Rpc, wallets: &mut [Wallet], load: Load) -> f64 {
+/// Sends signed transactions, one connection an account, and waits until all are included; gives the time.
+async fn measure(rpc: &Rpc, wallets: &mut [Wallet], load: Load) -> Duration {
     let signed = sign_all(wallets, load, EACH);
     let start = Instant::now();
     send_all(rpc, signed).await;
     wait_included(rpc, wallets).await;
-    (ACCOUNTS * EACH) as f64 / start.elapsed().as_secs_f64()
+    start.elapsed()
 }
 
 struct Anvil(Child, Rpc);
@@ -102,30 +104,38 @@ async fn main() {
     // A block for each transaction, as it is by default, gets slower with every transaction that waits: a load of this
     // size takes minutes. With blocks each second and room for everything in one, anvil is at its best.
     let anvil = Anvil::start(&["--block-time", "1", "--gas-limit", "3000000000"]).await;
-    let (mut wallets, token) = prepare(&anvil.1).await;
-    let anvil_eth = measure(&anvil.1, &mut wallets, Load::Eth).await;
-    let anvil_erc20 = measure(&anvil.1, &mut wallets, Load::Erc20(token)).await;
-    drop(anvil);
-
     let network = Network::start(NetworkOptions {
-        block_time_ms: Some(250),
+        block_time_ms: Some(100),
         ..NetworkOptions::default()
     })
     .await;
     let sequencer = network.sequencer().await;
-    let (mut wallets, token) = prepare(&sequencer.rpc).await;
-    let eth = measure(&sequencer.rpc, &mut wallets, Load::Eth).await;
-    let erc20 = measure(&sequencer.rpc, &mut wallets, Load::Erc20(token)).await;
-    println!("load: {ACCOUNTS} accounts, {EACH} transactions each, signed beforehand");
-    println!(
-        "ETH transfers     bitsect {eth:8.0} tx/s   anvil {anvil_eth:8.0} tx/s   ratio {:.2}",
-        eth / anvil_eth
-    );
-    println!(
-        "ERC-20 transfers  bitsect {erc20:8.0} tx/s   anvil {anvil_erc20:8.0} tx/s   ratio {:.2}",
-        erc20 / anvil_erc20
-    );
-    let rate = steady(&network, &sequencer.rpc, &mut wallets).await;
+    let (mut theirs, their_token) = prepare(&anvil.1).await;
+    let (mut ours, our_token) = prepare(&sequencer.rpc).await;
+    println!("{ROUNDS} rounds in turn: {ACCOUNTS} accounts, {EACH} transactions each, signed beforehand");
+    for (name, their_load, our_load) in [
+        ("ETH transfers", Load::Eth, Load::Eth),
+        (
+            "ERC-20 transfers",
+            Load::Erc20(their_token),
+            Load::Erc20(our_token),
+        ),
+    ] {
+        let (mut their_time, mut our_time) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..ROUNDS {
+            their_time += measure(&anvil.1, &mut theirs, their_load).await;
+            our_time += measure(&sequencer.rpc, &mut ours, our_load).await;
+        }
+        let rate = |time: Duration| (ROUNDS * ACCOUNTS * EACH) as f64 / time.as_secs_f64();
+        println!(
+            "{name:17} bitsect {:6.0} tx/s   anvil {:6.0} tx/s   ratio {:.2}",
+            rate(our_time),
+            rate(their_time),
+            rate(our_time) / rate(their_time)
+        );
+    }
+    drop(anvil);
+    let rate = steady(&network, &sequencer.rpc, &mut ours).await;
     let (latest, safe) = (
         sequencer.rpc.height("latest").await,
         sequencer.rpc.height("safe").await,

@@ -22,6 +22,8 @@ use super::{PoolError, PoolTx, Shared, transaction};
 pub(super) const INTAKE_CAPACITY: usize = 8192;
 /// Transactions in one group: some 50 ms of signature recovery on one core.
 const GROUP_LIMIT: usize = 1024;
+/// Transactions that are worth waking a thread for: some 0.5 ms of signature recovery.
+const LEAST_SHARE: usize = 12;
 /// Checked groups that wait for the journal.
 const CHECKED_GROUPS: usize = 2;
 /// The journal is rewritten when it is this long and mostly dead.
@@ -104,7 +106,10 @@ fn check(
         // A lone transaction is not worth waking other threads for.
         let group: Vec<_> = match group.len() {
             1 => group.into_iter().map(check_one).collect(),
-            _ => threads.install(|| group.into_par_iter().map(check_one).collect()),
+            _ => threads.install(|| {
+                let group = group.into_par_iter().with_min_len(LEAST_SHARE);
+                group.map(check_one).collect()
+            }),
         };
         if to_writer.send(group).is_err() {
             return;
