@@ -16,7 +16,7 @@ setup:
 	@.ci/setup
 
 devnet: setup
-	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked --workspace --bins && exec target/release/bitsect-node devnet $(ARGS)
+	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked --workspace --bins && exec "$${CARGO_TARGET_DIR:-target}/release/bitsect-node" devnet $(ARGS)
 
 test:
 	@.ci/run test

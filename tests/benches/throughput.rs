@@ -105,7 +105,7 @@ async fn main() {
     // size takes minutes. With blocks each second and room for everything in one, anvil is at its best.
     let anvil = Anvil::start(&["--block-time", "1", "--gas-limit", "3000000000"]).await;
     let network = Network::start(NetworkOptions {
-        block_time_ms: Some(100),
+        block_time_ms: Some(150),
         ..NetworkOptions::default()
     })
     .await;
