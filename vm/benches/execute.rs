@@ -2,8 +2,8 @@
 //!
 //! Bare revm is measured twice: as its users mostly write it (`transact_commit`, changes go to the database after
 //! every transaction), and in its fastest form (all transactions in one journal, one commit at the end). Both give
-//! neither receipts nor net changes. Rounds are interleaved, and what counts is the thread's CPU time where the system
-//! tells it (Linux), so that a busy machine does not decide. `cargo bench -p bitsect-vm --bench execute`.
+//! neither receipts nor net changes. Rounds are interleaved, and what counts is the thread's CPU time, so that a busy
+//! machine does not decide. `cargo bench -p bitsect-vm --bench execute`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,12 +20,17 @@ use revm::database::{CacheDB, EmptyDB};
 use revm::primitives::hardfork::SpecId;
 use revm::state::{AccountInfo, Bytecode};
 use revm::{Context, Database, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The node's allocator: receipts outlive their transaction, which glibc's small caches do not like.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Transfers in the block.
 const TRANSFERS: u64 = 10_000;
 /// Accounts that send in turn.
 const SENDERS: u64 = 50;
-/// Rounds; their sum counts.
+/// Rounds; the middle one counts.
 const ROUNDS: u32 = 25;
 /// The chain's id.
 const CHAIN_ID: u64 = 7;
@@ -160,41 +165,14 @@ fn transfer(index: u64, fresh: bool) -> Transaction {
     .into()
 }
 
-/// CPU time of this thread where the system tells it, else time on the wall.
-struct Clock {
-    wall: Instant,
-    cpu: Option<Duration>,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self {
-            wall: Instant::now(),
-            cpu: Self::cpu(),
-        }
-    }
-
-    /// The scheduler's first number: nanoseconds on a CPU. It lags by up to a tick, at the start as at the end.
-    fn cpu() -> Option<Duration> {
-        let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-        line.split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-            .map(Duration::from_nanos)
-    }
-
-    fn elapsed(&self) -> Duration {
-        let cpu = self
-            .cpu
-            .zip(Self::cpu())
-            .map(|(start, end)| end.saturating_sub(start));
-        cpu.unwrap_or_else(|| self.wall.elapsed())
-    }
+/// CPU time of this thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("CPU time is not negative")
 }
 
 fn ours(load: &Load) -> (Duration, BlockOutcome) {
-    let start = Clock::start();
+    let start = cpu_time();
     let outcome = execute_block(
         &load.params,
         &load.parent,
@@ -204,7 +182,7 @@ fn ours(load: &Load) -> (Duration, BlockOutcome) {
         &load.state,
     );
     let outcome = outcome.expect("the block is valid");
-    (start.elapsed(), outcome)
+    (cpu_time() - start, outcome)
 }
 
 /// revm with its in-memory database; `each` commits after every transaction.
@@ -213,7 +191,7 @@ fn bare(load: &Load, each: bool) -> (Duration, BareDb) {
     let db = load.bare.clone();
     let transactions = load.bare_transactions.clone();
     let base_fee = next_base_fee(&load.params, &load.parent);
-    let start = Clock::start();
+    let start = cpu_time();
     let context = Context::mainnet()
         .with_db(db)
         .with_cfg(cfg_env(&load.params))
@@ -230,7 +208,7 @@ fn bare(load: &Load, each: bool) -> (Duration, BareDb) {
     if !each {
         evm.commit_inner();
     }
-    let elapsed = start.elapsed();
+    let elapsed = cpu_time() - start;
     (elapsed, evm.ctx.journaled_state.database)
 }
 
@@ -245,20 +223,26 @@ fn verify_same(load: &Load, outcome: &BlockOutcome, mut db: BareDb) {
     assert_eq!(load.transactions.len(), outcome.receipts.len());
 }
 
+/// The middle one.
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
 fn measure(name: &str, fresh: bool) {
     let load = load(fresh);
-    let [mut mine, mut each, mut one, mut sealing] = [Duration::ZERO; 4];
+    let [mut mine, mut each, mut one, mut sealing] = [const { Vec::new() }; 4];
     let mut gas = 0;
     for round in 0..ROUNDS {
         let (time, outcome) = ours(&load);
-        mine += time;
+        mine.push(time.as_secs_f64());
         let (time, db) = bare(&load, true);
-        each += time;
+        each.push(time.as_secs_f64());
         if round == 0 {
             verify_same(&load, &outcome, db);
         }
         let (time, db) = bare(&load, false);
-        one += time;
+        one.push(time.as_secs_f64());
         if round == 0 {
             verify_same(&load, &outcome, db);
         }
@@ -272,26 +256,22 @@ fn measure(name: &str, fresh: bool) {
             &outcome,
             B256::ZERO,
         ));
-        sealing += start.elapsed();
+        sealing.push(start.elapsed().as_secs_f64());
     }
-    let ratio = |peer: Duration| mine.as_secs_f64() / peer.as_secs_f64();
-    let millis = |sum: Duration| (sum / ROUNDS).as_secs_f64() * 1e3;
-    println!("{name}: {TRANSFERS} ERC-20 transfers, {gas} gas, mean of {ROUNDS} interleaved rounds");
-    println!("  execute_block                {:8.2} ms", millis(mine));
+    let ratio = |peer: &[f64]| median(mine.iter().zip(peer).map(|(mine, peer)| mine / peer).collect());
+    let ratios = [ratio(&each), ratio(&one)];
+    let [mine, each, one, sealing] = [mine, each, one, sealing].map(|samples| median(samples) * 1e3);
+    println!("{name}: {TRANSFERS} ERC-20 transfers, {gas} gas, medians of {ROUNDS} interleaved rounds");
+    println!("  execute_block                {mine:8.2} ms");
     println!(
-        "  bare revm, commit each       {:8.2} ms   ratio {:.3}",
-        millis(each),
-        ratio(each)
+        "  bare revm, commit each       {each:8.2} ms   ratio {:.3}",
+        ratios[0]
     );
     println!(
-        "  bare revm, one journal       {:8.2} ms   ratio {:.3}",
-        millis(one),
-        ratio(one)
+        "  bare revm, one journal       {one:8.2} ms   ratio {:.3}",
+        ratios[1]
     );
-    println!(
-        "  (sealing: roots and blooms   {:8.2} ms on the wall, all cores)",
-        millis(sealing)
-    );
+    println!("  (sealing: roots and blooms   {sealing:8.2} ms on the wall, all cores)");
 }
 
 fn main() {

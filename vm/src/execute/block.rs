@@ -160,6 +160,7 @@ where
     }
 
     /// Executes the next transaction by `execute`: watched or not.
+    #[inline]
     fn run(
         &mut self,
         transaction: &Transaction,
@@ -175,6 +176,7 @@ where
     }
 
     /// Checks the gas left, and reads the nonce that a deposit's receipt shows.
+    #[inline]
     fn prepare(
         &mut self,
         transaction: &Transaction,

@@ -101,6 +101,8 @@ impl<DB: Database, I> Evm<DB, I> {
     /// # Errors
     ///
     /// An invalid transaction, or a fault of the database.
+    // Inlined, so that the transaction is built in its place.
+    #[inline]
     pub fn transact(
         &mut self,
         transaction: EvmTransaction,

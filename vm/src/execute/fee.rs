@@ -49,7 +49,15 @@ pub struct SizeParts<'a> {
 impl SizeParts<'_> {
     /// Estimates the bytes that the transaction takes in a compressed batch.
     pub fn estimate(&self) -> u64 {
-        let zeros = count(self.input.iter().filter(|byte| **byte == 0).count());
+        // Summed in bytes by chunks, which compiles to vector instructions: every transaction comes through here.
+        let zeros = self
+            .input
+            .chunks(usize::from(u8::MAX))
+            .map(|chunk| {
+                let zeros = chunk.iter().map(|byte| u8::from(*byte == 0));
+                u64::from(zeros.fold(0, u8::wrapping_add))
+            })
+            .fold(0u64, u64::saturating_add);
         let others = count(self.input.len()).saturating_sub(zeros);
         let data = zeros
             .saturating_mul(ZERO_SIXTEENTHS)
