@@ -1,0 +1,175 @@
+//! Random programs: every step's witness holds, and no changed witness does.
+
+use bitsect_machine::{Engine, Interpreter, Machine, Preimages, Program, Status, StepWitness, address};
+use proptest::prelude::*;
+
+/// Where programs of these tests begin.
+const START: u32 = 0x1_0000;
+/// Where their data is.
+const DATA: u32 = 0x2_0000;
+
+fn program(words: &[u32]) -> Program {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let end = (START + bytes.len() as u32).next_multiple_of(64);
+    Program {
+        segments: vec![(START, bytes)],
+        entry: START,
+        text: START..end,
+        symbols: Vec::new(),
+    }
+}
+
+/// Words that mostly decode: random fields under a real opcode, and pointers to data now and then.
+fn word() -> impl Strategy<Value = u32> {
+    let opcodes = prop::sample::select(vec![
+        0x37_u32, 0x17, 0x6f, 0x67, 0x63, 0x03, 0x23, 0x13, 0x33, 0x0f, 0x73,
+    ]);
+    prop_oneof![
+        8 => (any::<u32>(), opcodes).prop_map(|(word, opcode)| word & !0x7f | opcode),
+        // Register operations with a valid funct7.
+        8 => (any::<u32>(), prop::sample::select(vec![0_u32, 1, 0x20])).prop_map(|(word, funct7)| word & 0x01ff_ff80 | funct7 << 25 | 0x33),
+        // lui of DATA, so that memory accesses hit it.
+        4 => (0_u32..32).prop_map(|rd| DATA | rd << 7 | 0x37),
+        // Loads and stores at small offsets.
+        6 => (any::<u32>(), prop::sample::select(vec![0x03_u32, 0x23])).prop_map(|(word, opcode)| word & 0x00ff_ff80 | opcode),
+        // Branches and jumps over a few instructions.
+        2 => (any::<u32>(), 1_u32..4).prop_map(|(word, skip)| word & 0x01ff_f000 | skip << 10 | 0x63),
+        1 => Just(0x73),
+    ]
+}
+
+/// Sets a register: `lui`, `addi`.
+fn load_immediate(register: u32, value: u32) -> [u32; 2] {
+    let high = value.wrapping_add(0x800) & 0xffff_f000;
+    [
+        high | register << 7 | 0x37,
+        value.wrapping_sub(high) << 20 | register << 15 | register << 7 | 0x13,
+    ]
+}
+
+/// A call: `a7`, `a0`, `a1`, `ecall`.
+fn call(number: u32, address: u32, level: u32) -> Vec<u32> {
+    let mut words: Vec<u32> = [(17, number), (10, address), (11, level)]
+        .into_iter()
+        .flat_map(|(register, value)| load_immediate(register, value))
+        .collect();
+    words.push(0x73);
+    words
+}
+
+fn calls() -> impl Strategy<Value = Vec<u32>> {
+    let numbers = prop::sample::select(vec![1_u32, 2, 2, 3, 93, 4]);
+    let addresses = prop::sample::select(vec![
+        DATA,
+        address::KEY,
+        address::BLOCK,
+        START,
+        DATA + 4,
+        address::PROTECTED,
+    ]);
+    (numbers, addresses, 0_u32..3).prop_map(|(number, at, level)| call(number, at, level))
+}
+
+fn code() -> impl Strategy<Value = Vec<u32>> {
+    let piece = prop_oneof![20 => word().prop_map(|word| vec![word]), 1 => calls()];
+    prop::collection::vec(piece, 1..60).prop_map(|pieces| pieces.concat())
+}
+
+fn oracle() -> Preimages {
+    let mut oracle = Preimages::default();
+    oracle.insert_sha256(b"what the key is a hash of is not known to random programs");
+    oracle
+}
+
+/// Changes one part of a witness.
+fn tamper(witness: &StepWitness, choice: usize) -> StepWitness {
+    let mut changed = witness.clone();
+    let bit = 1 << (choice % 8);
+    match choice % 6 {
+        0 => changed.after.0[choice / 8 % 32] ^= bit,
+        1 => changed.middle.0[choice / 8 % 32] ^= bit,
+        2 => {
+            let at = choice / 8 % changed.reads.len();
+            changed.reads[at].leaf[choice / 64 % 64] ^= bit;
+        }
+        3 => {
+            let at = choice / 8 % changed.reads.len();
+            changed.reads[at].siblings[choice / 64 % 26].0[0] ^= bit;
+        }
+        4 => match &mut changed.data {
+            Some(data) => data.new.0[choice / 8 % 32] ^= bit,
+            None => changed.before.0[0] ^= bit,
+        },
+        _ => match &mut changed.control {
+            Some(control) => control.new.0[choice / 8 % 32] ^= bit,
+            None => changed.reads.clear(),
+        },
+    }
+    changed
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn each_step_is_provable_and_nothing_else_is(code in code(), choice: usize) {
+        let program = program(&code);
+        let oracle = oracle();
+        let mut proved = Machine::new(&program, &[7; 64]).unwrap();
+        let mut plain = Machine::new(&program, &[7; 64]).unwrap();
+        for step in 1..80 {
+            let stopped = plain.status() != Status::Running;
+            let Ok(witness) = proved.prove_step(&oracle) else {
+                let ran = Interpreter.run_to(&mut plain, step, &oracle);
+                prop_assert_eq!(ran.err(), proved.missing());
+                break;
+            };
+            prop_assert_eq!(witness.before, plain.root());
+            Interpreter.run_to(&mut plain, step, &oracle).unwrap();
+            prop_assert_eq!(witness.after, plain.root());
+            prop_assert_eq!(witness.verify(&program.text), Ok(()));
+            prop_assert!(tamper(&witness, choice.wrapping_add(step as usize)).verify(&program.text).is_err());
+            if stopped {
+                prop_assert_eq!(witness.before, witness.after);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_comes_by_its_hash_and_goes_by_it() {
+    let mut oracle = Preimages::default();
+    let blob: Vec<u8> = (0..1000_u32).flat_map(|number| number.to_le_bytes()).collect();
+    let root = oracle.insert_blob(&blob);
+    // Copies the input's first word group to the key by eight loads and stores, then maps 64 leaves.
+    let mut code = Vec::new();
+    code.extend(load_immediate(5, address::INPUT));
+    code.extend(load_immediate(6, address::KEY));
+    for word in 0..8 {
+        code.push(word * 4 << 20 | 5 << 15 | 2 << 12 | 7 << 7 | 0x03);
+        code.push(7 << 20 | 6 << 15 | 2 << 12 | (word * 4) << 7 | 0x23);
+    }
+    code.extend(call(address::NODE_FROM_HASH, DATA, 6));
+    code.extend(call(address::HASH_OF_NODE, DATA + 64, 0));
+    code.extend(call(address::EXIT, 5, 0));
+    let mut input = [0; 64];
+    input[..32].copy_from_slice(root.as_slice());
+    let mut machine = Machine::new(&program(&code), &input).unwrap();
+    for _ in 0..code.len() {
+        let witness = machine.prove_step(&oracle).unwrap();
+        assert_eq!(witness.verify(machine.text()), Ok(()));
+    }
+    assert_eq!(machine.status(), Status::Halted { exit_code: 5 });
+
+    // Without preimages the node can be mapped but not looked into.
+    let empty = Preimages::default();
+    let mut blind = Machine::new(&program(&code), &input).unwrap();
+    let missing = Interpreter.run_to(&mut blind, 1_000, &empty).unwrap_err();
+    assert_eq!(missing.hash, root);
+    assert_eq!(blind.steps(), missing.step);
+    let mut seeing = Machine::new(&program(&code), &input).unwrap();
+    Interpreter.run_to(&mut seeing, missing.step, &oracle).unwrap();
+    assert_eq!(seeing.root(), blind.root());
+    assert_eq!(Interpreter.run_to(&mut blind, 2_000, &oracle), Err(missing));
+}
