@@ -66,14 +66,15 @@ impl Machine {
             }
         }
         self.steps += 1;
+        if self.status != Status::Running {
+            self.stopped_at = Some(self.steps);
+        }
         Ok(())
     }
 
     /// Reads the instruction at `pc`. Text is never opaque: no call writes it.
     pub(crate) fn fetch(&self) -> Result<Instruction, Trap> {
-        if !self.pc.is_multiple_of(4) || !self.text.contains(&self.pc) {
-            return Err(Trap::InstructionAddress);
-        }
-        Instruction::decode(self.memory.word(self.pc)).ok_or(Trap::IllegalInstruction)
+        let word = self.instruction_word().ok_or(Trap::InstructionAddress)?;
+        Instruction::decode(word).ok_or(Trap::IllegalInstruction)
     }
 }

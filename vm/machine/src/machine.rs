@@ -47,6 +47,7 @@ pub struct Machine {
     pub(crate) pc: u32,
     pub(crate) status: Status,
     pub(crate) steps: u64,
+    pub(crate) stopped_at: Option<u64>,
     pub(crate) text: Range<u32>,
     pub(crate) missing: Option<Missing>,
 }
@@ -86,6 +87,7 @@ impl Machine {
             pc: program.entry,
             status: Status::Running,
             steps: 0,
+            stopped_at: None,
             text: program.text.clone(),
             missing: None,
         })
@@ -94,6 +96,11 @@ impl Machine {
     /// Gives how many steps were made. A machine that stopped makes steps too: they change nothing.
     pub const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Gives how many steps it had made when it halted or trapped.
+    pub const fn stopped_at(&self) -> Option<u64> {
+        self.stopped_at
     }
 
     /// Gives the address of the next instruction.
@@ -124,6 +131,11 @@ impl Machine {
     /// Gives the first 32 bytes of the output leaf.
     pub fn output(&self) -> B256 {
         B256::from_slice(&self.memory.leaf(Place::leaf(OUTPUT).index)[..32])
+    }
+
+    /// Gives the word at `pc`; `None` where a fetch would trap.
+    pub fn instruction_word(&self) -> Option<u32> {
+        (self.pc.is_multiple_of(4) && self.text.contains(&self.pc)).then(|| self.memory.word(self.pc))
     }
 
     /// Hashes what changed, and gives the machine state.

@@ -147,7 +147,7 @@ fn a_node_comes_by_its_hash_and_goes_by_it() {
     code.extend(load_immediate(5, address::INPUT));
     code.extend(load_immediate(6, address::KEY));
     for word in 0..8 {
-        code.push(word * 4 << 20 | 5 << 15 | 2 << 12 | 7 << 7 | 0x03);
+        code.push((word * 4) << 20 | 5 << 15 | 2 << 12 | 7 << 7 | 0x03);
         code.push(7 << 20 | 6 << 15 | 2 << 12 | (word * 4) << 7 | 0x23);
     }
     code.extend(call(address::NODE_FROM_HASH, DATA, 6));

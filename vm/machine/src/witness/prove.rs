@@ -86,9 +86,7 @@ impl Machine {
         if self.status != Status::Running {
             return Ok(plan);
         }
-        if self.pc.is_multiple_of(4) && self.text.contains(&self.pc) {
-            plan.reads.push(self.pc);
-        }
+        plan.reads.extend(self.instruction_word().map(|_| self.pc));
         match self.fetch() {
             Err(_) => {}
             Ok(Instruction::Ecall) => self.plan_call(&mut plan, oracle)?,
