@@ -97,8 +97,8 @@ pub struct Slot {
     pub versions: Vec<Version>,
     /// Where one of them is confirmed.
     pub confirmed: Option<Confirmed>,
-    /// The version that was confirmed last. Others build on it from then on, other jobs too, so it stays the one that counts
-    /// and is not replaced, also after a reorg.
+    /// The version that was confirmed before a reorg. Others build on it already, other jobs too, so it stays the one that
+    /// counts while no other is confirmed, and is not replaced.
     #[serde(default)]
     pub settled: Option<usize>,
     /// What was confirmed instead.
@@ -107,6 +107,15 @@ pub struct Slot {
     pub lifts: Vec<Version>,
     /// The tip's height when its fee was last raised.
     pub bumped_at: Option<u32>,
+}
+
+impl Slot {
+    /// Takes its confirmation back; the version stays the one that counts.
+    pub(super) fn unconfirm(&mut self) {
+        if let Some(confirmed) = self.confirmed.take() {
+            self.settled = Some(confirmed.version);
+        }
+    }
 }
 
 /// A job.
@@ -213,20 +222,19 @@ impl Job {
         })
     }
 
-    /// Returns which version of a transaction counts: the one that is confirmed, or was, else the newest that fits its
-    /// parent.
+    /// Returns which version of a transaction counts: the one that is confirmed; else of those that fit its parent the one
+    /// that was confirmed, or the newest.
     pub fn current_version(&self, slot: usize) -> usize {
         let it = &self.slots[slot];
-        if let Some(version) = it.settled {
-            return version;
+        if let Some(confirmed) = it.confirmed {
+            return confirmed.version;
         }
-        let last = it.versions.len() - 1;
-        let Some(parent) = it.parent else { return last };
-        let parent_version = self.current_version(parent);
-        it.versions
-            .iter()
-            .rposition(|v| v.parent_version == parent_version)
-            .unwrap_or(last)
+        let parent_version = it.parent.map_or(0, |parent| self.current_version(parent));
+        let fits = |version: &Version| version.parent_version == parent_version;
+        let settled = it.settled.filter(|version| fits(&it.versions[*version]));
+        settled
+            .or_else(|| it.versions.iter().rposition(fits))
+            .unwrap_or(it.versions.len() - 1)
     }
 
     /// Returns the version of a transaction that counts.
@@ -442,6 +450,36 @@ mod tests {
     }
 
     #[test]
+    fn a_version_counts_from_its_first_confirmation_on() {
+        let mut it = job();
+        it.replace(0, family(baton(), 9), Amount::ZERO).unwrap();
+        assert_eq!(it.current_version(0), 1);
+        let mut older = serde_json::to_value(&it).unwrap();
+        let confirmed = Confirmed {
+            at: BlockRef::new(7, bitcoin::BlockHash::all_zeros()),
+            version: 0,
+        };
+        older["slots"][0]["confirmed"] = serde_json::to_value(confirmed).unwrap();
+        // Files from before the field was there have none.
+        older["slots"][0]
+            .as_object_mut()
+            .unwrap()
+            .remove("settled")
+            .unwrap();
+        let mut it: Job = serde_json::from_value(older).unwrap();
+        assert_eq!(it.current_version(0), 0);
+        it.slots[0].unconfirm();
+        assert_eq!((it.slots[0].confirmed, it.current_version(0)), (None, 0));
+        // After the reorg the other version is confirmed: what was settled of its children spends what is not there.
+        it.slots[1].settled = Some(0);
+        it.slots[0].confirmed = Some(Confirmed {
+            version: 1,
+            ..confirmed
+        });
+        assert_eq!((it.current_version(0), it.current_version(1)), (1, 1));
+    }
+
+    #[test]
     fn wrong_replacements_change_nothing() {
         let it = job();
         let stranger = family(OutPoint::new(Txid::all_zeros(), 5), 9);
@@ -469,8 +507,8 @@ mod tests {
             for (slot, replace, version) in steps {
                 if replace {
                     fee += 1;
-                    // Replace only what is not confirmed, as the sender does; the rest of the family follows.
-                    if it.slots[slot].confirmed.is_some() || it.slots[slot].parent.is_some_and(|p| it.slots[p].confirmed.is_none()) {
+                    // Replace only what was never confirmed, as the sender does; the rest of the family follows.
+                    if it.slots[slot].confirmed.is_some() || it.slots[slot].settled.is_some() || it.slots[slot].parent.is_some_and(|p| it.slots[p].confirmed.is_none()) {
                         continue;
                     }
                     let root = it.current(slot).tx.input[0].previous_output;
@@ -499,7 +537,10 @@ mod tests {
                         continue;
                     }
                     let at = BlockRef::new(1, bitcoin::BlockHash::all_zeros());
-                    slot.confirmed = slot.confirmed.is_none().then_some(Confirmed { at, version });
+                    match slot.confirmed {
+                        None => slot.confirmed = Some(Confirmed { at, version }),
+                        Some(_) => slot.unconfirm(),
+                    }
                 }
                 for (place, slot) in it.slots.iter().enumerate() {
                     let Some(parent) = slot.parent else { continue };

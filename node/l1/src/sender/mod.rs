@@ -359,7 +359,7 @@ impl Sender {
             let mut new = job.clone();
             for (place, slot) in new.slots.iter_mut().enumerate() {
                 if slot.confirmed.is_some_and(|c| c.at.height >= height) {
-                    slot.confirmed = None;
+                    slot.unconfirm();
                     // It waits anew, from when it is seen in the mempool again: no reason to pay more at once.
                     slot.bumped_at = None;
                     slot.versions
@@ -583,8 +583,7 @@ impl Sender {
         };
         let version = self.jobs[&id].current_version(slot);
         self.change(id, |job| {
-            job.slots[slot].confirmed = Some(Confirmed { at, version });
-            job.slots[slot].settled = Some(version);
+            job.slots[slot].confirmed = Some(Confirmed { at, version })
         })?;
         reports.push(Report::Confirmed {
             job: id,
@@ -627,7 +626,6 @@ fn confirm(job: &mut Job, block: &ChainBlock) -> Vec<Report> {
             let spender = inputs(&it.tx).find_map(|input| in_block.get(&input).copied());
             if spender == Some(txid) {
                 slot.confirmed = Some(Confirmed { at, version });
-                slot.settled = Some(version);
                 slot.conflict = None;
                 reports.push(Report::Confirmed {
                     job: id,
