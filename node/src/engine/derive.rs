@@ -197,7 +197,7 @@ impl Run<'_, '_> {
             .map(|open| open.commit)
             .unwrap_or_default();
         tracing::warn!(%commit, reason = %fault, "a batch, or the rest of it, derives to nothing");
-        self.record_batch()?;
+        self.record_batch(self.derived.chain.tip.header.number)?;
         self.derived.chain.close_batch(self.params);
         self.derived.dropped += 1;
         self.push_unit(None)
@@ -217,12 +217,8 @@ impl Run<'_, '_> {
                 Err(fault) => return self.drop_batch(&fault),
             },
         };
-        if ends_batch && let Some(open) = &mut self.derived.chain.open {
-            open.next += 1;
-            self.record_batch_up_to(number)?;
-            if let Some(open) = &mut self.derived.chain.open {
-                open.next -= 1;
-            }
+        if ends_batch {
+            self.record_batch(number)?;
         }
         self.derived
             .chain
@@ -291,19 +287,18 @@ impl Run<'_, '_> {
         Ok(Ok(executed.block.header))
     }
 
-    /// Records the blocks that the open batch gave before it was dropped.
-    fn record_batch(&mut self) -> Result<(), EngineError> {
-        let last = self.derived.chain.tip.header.number;
-        self.record_batch_up_to(last)
-    }
-
-    fn record_batch_up_to(&mut self, last_block: u64) -> Result<(), EngineError> {
+    /// Records the blocks that the open batch gave, up to `last_block`: the tip, or the block that is about to follow it.
+    fn record_batch(&mut self, last_block: u64) -> Result<(), EngineError> {
         let chain = &self.derived.chain;
-        let Some(open) = chain.open.as_ref().filter(|open| open.next > 0) else {
+        let Some(open) = &chain.open else {
             return Ok(());
         };
+        let first_block = chain.tip.header.number + 1 - u64::from(open.next);
+        if first_block > last_block {
+            return Ok(());
+        }
         let record = BatchRecord {
-            first_block: last_block + 1 - u64::from(open.next),
+            first_block,
             last_block,
             commit_txid: open.commit,
             l1_height: chain.l1.height,

@@ -58,6 +58,15 @@ impl Sender {
     }
 }
 
+/// What gives a sender a new account state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A block that joined the chain.
+    Block,
+    /// A block that left it.
+    Rollback,
+}
+
 /// Where a transaction comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
@@ -273,11 +282,11 @@ impl Index {
         Some(tx)
     }
 
-    /// Gives a sender a new account state: passed nonces go. `block` tells that a block brought it and not a
-    /// rollback; then what the sender could pay for before and cannot now goes as well.
+    /// Gives a sender a new account state: passed nonces go. After a block, what the sender could pay for before and
+    /// cannot now goes as well.
     ///
     /// Returns whether something became executable that was not.
-    pub fn update(&mut self, address: Address, nonce: u64, balance: U256, block: bool) -> bool {
+    pub fn update(&mut self, address: Address, nonce: u64, balance: U256, cause: Cause) -> bool {
         let Some(sender) = self.senders.get_mut(&address) else {
             return false;
         };
@@ -285,7 +294,7 @@ impl Index {
         let old_executable = sender.executable;
         let kept = sender.txs.split_off(&nonce);
         let mut gone: Vec<_> = std::mem::replace(&mut sender.txs, kept).into_values().collect();
-        if block && balance < sender.balance {
+        if cause == Cause::Block && balance < sender.balance {
             let before = sender.balance;
             let lost = sender
                 .txs

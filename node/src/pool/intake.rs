@@ -14,7 +14,7 @@ use bitsect_vm::state::StateChanges;
 use rayon::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use super::index::Arrival;
+use super::index::{Arrival, Cause};
 use super::journal::Journal;
 use super::{PoolError, PoolTx, Shared, transaction};
 
@@ -177,7 +177,7 @@ fn write_group(shared: &Shared, journal: &mut Journal, group: Vec<Checked>) {
 
 /// Follows a rollback. The journal holds the transactions already; the copy that kept them there is let go of.
 fn rollback(shared: &Shared, changes: &StateChanges, checked: Vec<Result<PoolTx, PoolError>>) -> usize {
-    shared.update(&[], changes, false);
+    shared.update(&[], changes, Cause::Rollback);
     let mut back = 0;
     for tx in checked {
         match tx.and_then(|tx| shared.insert(tx, Arrival::Returned)) {

@@ -35,7 +35,7 @@ pub use error::PoolError;
 pub use state::StoreState;
 pub use transaction::{MAX_TX_BYTES, PoolTx};
 
-use index::{Arrival, Index};
+use index::{Arrival, Cause, Index};
 use intake::Request;
 use journal::Journal;
 
@@ -215,7 +215,7 @@ impl Pool {
     ///
     /// Called after the store has committed the block, so that the journal never forgets what no block holds.
     pub fn on_block(&self, included: &[TxHash], changes: &StateChanges) {
-        self.shared.update(included, changes, true);
+        self.shared.update(included, changes, Cause::Block);
         // A full intake will be followed by another block; the journal can wait for that one.
         if self.requests.try_send(Request::Compact).is_err() {
             tracing::trace!("the intake is busy: the journal is looked at after the next block");
@@ -336,14 +336,14 @@ impl Pool {
 
 impl Shared {
     /// Gives senders a new state; see [`Index::update`].
-    fn update(&self, included: &[TxHash], changes: &StateChanges, block: bool) {
+    fn update(&self, included: &[TxHash], changes: &StateChanges, cause: Cause) {
         self.state.refresh();
         let mut index = self.index.lock();
         index.generation = index.generation.wrapping_add(1);
         let mut more = false;
         for (address, change) in &changes.accounts {
             let (nonce, balance) = change.after.map_or((0, U256::ZERO), |a| (a.nonce, a.balance));
-            more |= index.update(*address, nonce, balance, block);
+            more |= index.update(*address, nonce, balance, cause);
         }
         for hash in included {
             index.remove(hash);

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use revm::primitives::hardfork::SpecId;
 
-use super::index::{Arrival, Index};
+use super::index::{Arrival, Cause, Index};
 use super::journal::Journal;
 use super::{Pool, PoolConfig, PoolError, PoolState, transaction};
 
@@ -629,7 +629,7 @@ enum Step {
         sender: u8,
         nonce: u64,
         balance: u64,
-        block: bool,
+        cause: Cause,
     },
     Discard {
         sender: u8,
@@ -642,8 +642,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (sender.clone(), nonce.clone(), 1..8u128).prop_map(|(sender, nonce, fee)| Step::Add { sender, nonce, fee }),
         1 => (sender.clone(), nonce.clone(), 1..8u128).prop_map(|(sender, nonce, fee)| Step::Return { sender, nonce, fee }),
-        2 => (sender.clone(), nonce.clone(), 0..12u64, any::<bool>())
-            .prop_map(|(sender, nonce, balance, block)| Step::State { sender, nonce, balance, block }),
+        2 => (sender.clone(), nonce.clone(), 0..12u64, prop_oneof![Just(Cause::Block), Just(Cause::Rollback)])
+            .prop_map(|(sender, nonce, balance, cause)| Step::State { sender, nonce, balance, cause }),
         1 => (sender, nonce).prop_map(|(sender, nonce)| Step::Discard { sender, nonce }),
     ]
 }
@@ -735,12 +735,12 @@ proptest! {
                     let done = index.lock().insert(made(sender, nonce, fee), Some(known), Arrival::Returned).is_ok();
                     prop_assert_eq!(done, model.add(sender, nonce, fee, Arrival::Returned));
                 }
-                Step::State { sender, nonce, balance, block } => {
+                Step::State { sender, nonce, balance, cause } => {
                     let before = model.account(sender).1;
                     model.accounts.insert(sender, (nonce, balance));
-                    let spent = block && before >= 1 && balance == 0;
+                    let spent = cause == Cause::Block && before >= 1 && balance == 0;
                     model.txs.retain(|(s, n), _| *s != sender || (*n >= nonce && !spent));
-                    index.lock().update(Address::repeat_byte(sender), nonce, U256::from(balance), block);
+                    index.lock().update(Address::repeat_byte(sender), nonce, U256::from(balance), cause);
                 }
                 Step::Discard { sender, nonce } => {
                     if let Some(fee) = model.txs.remove(&(sender, nonce)) {
