@@ -79,7 +79,7 @@ async fn steady(network: &Network, rpc: &Rpc, wallets: &mut [Wallet]) -> f64 {
                     if start.elapsed() >= STEADY {
                         return count;
                     }
-                    rpc.send(raw).await.expect("a valid transaction is taken");
+                    rpc.sent(raw).await;
                 }
                 panic!("{MOST_STEADY} transactions of an account are too few for the time");
             })

@@ -70,11 +70,8 @@ pub fn recipient(index: usize) -> Address {
 pub async fn prepare(rpc: &Rpc) -> (Vec<Wallet>, Address) {
     let mut rich = Wallet::funded(0);
     let chain_id = bitsect_node::devnet::CHAIN_ID;
-    let hash = rpc
-        .send(&rich.create(token_code()))
-        .await
-        .expect("the token is taken");
-    let receipt = rpc.included(hash.as_str().expect("a hash")).await;
+    let hash = rpc.sent(&rich.create(token_code())).await;
+    let receipt = rpc.included(&hash).await;
     assert_eq!(receipt["status"], "0x1", "{receipt}");
     let token: Address = receipt["contractAddress"]
         .as_str()
@@ -88,18 +85,12 @@ pub async fn prepare(rpc: &Rpc) -> (Vec<Wallet>, Address) {
     for wallet in &wallets {
         let value = U256::from(10).pow(U256::from(20));
         let fund = rich.call(TxKind::Call(wallet.address), value, Bytes::new(), 21_000);
-        rpc.send(&fund).await.expect("funding is taken");
+        rpc.sent(&fund).await;
         let mut input = hex!("a9059cbb").to_vec();
         input.extend(wallet.address.into_word());
         input.extend(U256::from(1_000_000_000).to_be_bytes::<32>());
         let share = rich.call(TxKind::Call(token), U256::ZERO, input.into(), 100_000);
-        last = rpc
-            .send(&share)
-            .await
-            .expect("a share is taken")
-            .as_str()
-            .expect("a hash")
-            .to_owned();
+        last = rpc.sent(&share).await;
     }
     assert_eq!(rpc.included(&last).await["status"], "0x1");
     (wallets, token)
@@ -125,7 +116,7 @@ pub async fn send_all(rpc: &Rpc, signed: Vec<Vec<Vec<u8>>>) {
         let rpc = Rpc::new(rpc.url().to_owned());
         tokio::spawn(async move {
             for raw in transactions {
-                rpc.send(&raw).await.expect("a valid transaction is taken");
+                rpc.sent(&raw).await;
             }
         })
     });

@@ -116,14 +116,19 @@ impl Network {
 
     /// Starts the sequencer, or starts it again.
     pub async fn sequencer(&self) -> Node {
+        self.sequencer_posting_after(1).await
+    }
+
+    /// Starts the sequencer so that blocks wait this many seconds for their batch.
+    pub async fn sequencer_posting_after(&self, seconds: u32) -> Node {
         let options = [
             ("origin-depth-blocks", "1"),
             ("heartbeat-ms", "1000"),
-            ("max-batch-delay-seconds", "1"),
             ("max-safe-lag-l1-blocks", "72"),
         ];
         let mut options = options.map(|(name, value)| (name, value.to_owned())).to_vec();
         options.push(("block-time-ms", self.block_time_ms.to_string()));
+        options.push(("max-batch-delay-seconds", seconds.to_string()));
         // The folder where the chain's start left the baton's key.
         self.node(Role::Sequencer, "sequencer", &self.core, &options)
             .await
@@ -158,11 +163,13 @@ impl Network {
     }
 
     /// Mines what waits for Bitcoin until the safe head of a node is at least `number`. Empty blocks are not mined: a
-    /// window's worth of them passes in seconds here.
+    /// window's worth of them passes in seconds here. Nor is what has just arrived: a block between a commit and the reveal
+    /// that is sent right after it would come each time, blocks being as fast as that.
     ///
     /// # Panics
     /// When it does not get there.
     pub async fn mine_until_safe(&self, rpc: &Rpc, number: u64) {
+        let seen = std::sync::Mutex::new(Vec::new());
         until(&format!("block {number} to be safe at {}", rpc.url()), || async {
             let safe = rpc.height("safe").await;
             if safe >= number {
@@ -174,7 +181,9 @@ impl Network {
                 .get_raw_mempool()
                 .await
                 .expect("Bitcoin Core answers");
-            if !waiting.is_empty() {
+            let before =
+                std::mem::replace(&mut *seen.lock().expect("nobody panics with it"), waiting.clone());
+            if !waiting.is_empty() && waiting == before {
                 self.core.mine(1).await.expect("a block is mined");
             }
             Err(format!("the safe block is {safe}"))

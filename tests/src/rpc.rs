@@ -1,5 +1,6 @@
 //! A small JSON-RPC client.
 
+use alloy_primitives::{Address, U256, hex};
 use serde_json::{Value, json};
 
 /// Calls one node.
@@ -98,16 +99,26 @@ impl Rpc {
             .await
     }
 
-    /// Sends a signed transaction.
+    /// Sends a signed transaction; gives its hash.
     ///
     /// # Errors
     /// When it is refused, or there is no answer.
-    pub async fn send(&self, raw: &[u8]) -> Result<Value, RpcFault> {
-        self.call(
-            "eth_sendRawTransaction",
-            json!([alloy_primitives::hex::encode_prefixed(raw)]),
-        )
-        .await
+    ///
+    /// # Panics
+    /// When the answer is no hash.
+    pub async fn send(&self, raw: &[u8]) -> Result<String, RpcFault> {
+        let params = json!([hex::encode_prefixed(raw)]);
+        let hash = self.call("eth_sendRawTransaction", params).await?;
+        Ok(hash.as_str().expect("a hash").to_owned())
+    }
+
+    /// Sends a signed transaction that must be taken; gives its hash.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn sent(&self, raw: &[u8]) -> String {
+        let sent = self.send(raw).await;
+        sent.unwrap_or_else(|fault| panic!("{} refused a transaction: {fault}", self.url))
     }
 
     /// Gives a receipt; null while there is none.
@@ -131,6 +142,23 @@ impl Rpc {
             }
         })
         .await
+    }
+
+    /// Waits until an account has this balance.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub async fn holds(&self, account: Address, wei: U256) {
+        let expected = format!("{wei:#x}");
+        crate::until(&format!("{account} to hold {expected} wei"), || async {
+            let balance = self.get("eth_getBalance", json!([account, "latest"])).await;
+            if balance == expected {
+                Ok(())
+            } else {
+                Err(format!("it holds {balance}"))
+            }
+        })
+        .await;
     }
 }
 

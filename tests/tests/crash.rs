@@ -33,7 +33,7 @@ async fn kill_at_random_moments_loses_nothing() {
                 let nonce = alice.nonce;
                 let raw = alice.transfer(TO, 1);
                 match sequencer.rpc.send(&raw).await {
-                    Ok(hash) => acknowledged.push(hash.as_str().expect("a hash").to_owned()),
+                    Ok(hash) => acknowledged.push(hash),
                     // Sent before a kill but never acknowledged: it may be there or not, both are right.
                     Err(fault) if fault.to_string().contains("already known") => {}
                     Err(fault) if fault.to_string().contains("nonce too low") => {}

@@ -123,12 +123,8 @@ async fn relay(
 
 /// Sends a transaction and waits until the verifier has its block, which no batch in Bitcoin holds. Gives its number.
 async fn fresh(sequencer: &Node, verifier: &Node, alice: &mut Wallet) -> u64 {
-    let hash = sequencer
-        .rpc
-        .send(&alice.transfer(TO, 1))
-        .await
-        .expect("a transaction is taken");
-    let receipt = sequencer.rpc.included(hash.as_str().expect("a hash")).await;
+    let hash = sequencer.rpc.sent(&alice.transfer(TO, 1)).await;
+    let receipt = sequencer.rpc.included(&hash).await;
     let (block, at) = (&receipt["blockHash"], number(&receipt["blockNumber"]));
     until(&format!("fresh block {at} at the verifier"), || async {
         let got = verifier.rpc.block(at).await;
@@ -191,12 +187,8 @@ async fn fresh_blocks_come_by_the_feed_and_bitcoin_decides() {
         .await;
     relay.lie(Mode::Altered, &verifier, "refused: block").await;
     relay.lie(Mode::Noise, &verifier, "message version").await;
-    let hash = sequencer
-        .rpc
-        .send(&alice.transfer(TO, 1))
-        .await
-        .expect("a transaction is taken");
-    sequencer.rpc.included(hash.as_str().expect("a hash")).await;
+    let hash = sequencer.rpc.sent(&alice.transfer(TO, 1)).await;
+    sequencer.rpc.included(&hash).await;
     let latest = sequencer.rpc.height("latest").await;
     assert!(verifier.rpc.height("latest").await < latest && known < latest);
     network.mine_until_safe(&verifier.rpc, latest).await;

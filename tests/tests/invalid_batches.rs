@@ -128,7 +128,7 @@ async fn invalid_batches_derive_to_nothing() {
         async move { rpc.send(&raw).await.map_err(|fault| fault.to_string()) }
     })
     .await;
-    sequencer.rpc.included(hash.as_str().expect("a hash")).await;
+    sequencer.rpc.included(&hash).await;
     let latest = sequencer.rpc.height("latest").await;
     network.mine_until_safe(&sequencer.rpc, latest).await;
     network.mine_until_safe(&verifier.rpc, latest).await;

@@ -1,11 +1,11 @@
 //! L1 reorgs of 1 to 6 blocks, a Bitcoin Core that stops, lags, or follows another branch: both nodes converge, and no
 //! transaction that the sequencer took is lost.
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256};
 use bitcoin::Amount;
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use bitsect_node::devnet::CHAIN_ID;
-use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, assert_same, until};
+use bitsect_tests::{Network, NetworkOptions, Rpc, Wallet, assert_same};
 use bitsect_vm::chain::sats_to_wei;
 use serde_json::json;
 
@@ -21,12 +21,7 @@ async fn reorgs_lose_no_transaction() {
     for depth in 1..=6_u32 {
         for _ in 0..3 {
             let raw = alice.transfer(TO, u64::from(depth));
-            let hash = sequencer
-                .rpc
-                .send(&raw)
-                .await
-                .expect("a valid transaction is taken");
-            hashes.push(hash.as_str().expect("a hash").to_owned());
+            hashes.push(sequencer.rpc.sent(&raw).await);
         }
         sequencer
             .rpc
@@ -65,33 +60,16 @@ async fn bitcoin_core_may_go_away_and_come_back() {
             network.core.client().flush().await.expect("Bitcoin Core flushes");
             network.core.kill();
         }
-        let hash = sequencer
-            .rpc
-            .send(&alice.transfer(TO, 1))
-            .await
-            .expect("the sequencer goes on meanwhile");
+        // The sequencer goes on meanwhile.
+        let hash = sequencer.rpc.sent(&alice.transfer(TO, 1)).await;
         network.core.restart().await.expect("Bitcoin Core starts again");
         network.core.mine(1).await.expect("a block is mined");
-        sequencer.rpc.included(hash.as_str().expect("a hash")).await;
+        sequencer.rpc.included(&hash).await;
         let latest = sequencer.rpc.height("latest").await;
         network.mine_until_safe(&sequencer.rpc, latest).await;
         network.mine_until_safe(&verifier.rpc, latest).await;
         assert_same(&sequencer.rpc, &verifier.rpc, latest).await;
     }
-}
-
-/// Waits until an account has this balance.
-async fn holds(rpc: &Rpc, account: Address, wei: U256) {
-    until(&format!("{account} to hold {wei} wei"), || async {
-        let balance = rpc.get("eth_getBalance", json!([account, "latest"])).await;
-        let expected = format!("{wei:#x}");
-        if balance == expected {
-            Ok(())
-        } else {
-            Err(format!("it holds {balance}"))
-        }
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +82,7 @@ async fn what_a_dropped_deposit_paid_for_comes_again_with_it() {
     let sats = 5_000_000;
     network.deposit(carol.address, Amount::from_sat(sats)).await;
     network.core.mine(1).await.expect("a block is mined");
-    holds(&sequencer.rpc, carol.address, sats_to_wei(sats)).await;
+    sequencer.rpc.holds(carol.address, sats_to_wei(sats)).await;
     // Everything of it depends on the deposit: what carol sends, and what bob sends of what he got.
     let mut bob = Wallet::new(&B256::repeat_byte(0xb0), CHAIN_ID);
     let ether = 10_000_000_000_000_000;
@@ -114,12 +92,7 @@ async fn what_a_dropped_deposit_paid_for_comes_again_with_it() {
         bob.transfer(TO, 1),
         alice.transfer(TO, 2),
     ] {
-        let hash = sequencer
-            .rpc
-            .send(&raw)
-            .await
-            .expect("a valid transaction is taken");
-        let hash = hash.as_str().expect("a hash").to_owned();
+        let hash = sequencer.rpc.sent(&raw).await;
         sequencer.rpc.included(&hash).await;
         hashes.push(hash);
     }
@@ -195,12 +168,7 @@ async fn nodes_with_bitcoin_cores_of_their_own_converge() {
             .await
             .expect("Bitcoin Core answers");
         let raw = alice.transfer(TO, 1);
-        let hash = sequencer
-            .rpc
-            .send(&raw)
-            .await
-            .expect("a valid transaction is taken");
-        let hash = hash.as_str().expect("a hash").to_owned();
+        let hash = sequencer.rpc.sent(&raw).await;
         sequencer.rpc.included(&hash).await;
         hashes.push(hash);
         let latest = sequencer.rpc.height("latest").await;

@@ -55,8 +55,8 @@ async fn the_page_shows_what_the_node_says() {
     let sequencer = network.sequencer().await;
     let verifier = network.verifier("verifier").await;
     let raw = Wallet::funded(0).transfer(Address::repeat_byte(0xee), 1);
-    let hash = sequencer.rpc.send(&raw).await.expect("a transaction is taken");
-    sequencer.rpc.included(hash.as_str().expect("a hash")).await;
+    let hash = sequencer.rpc.sent(&raw).await;
+    sequencer.rpc.included(&hash).await;
     let latest = sequencer.rpc.height("latest").await;
     network.mine_until_safe(&verifier.rpc, latest).await;
     network.synced(&verifier.rpc).await;

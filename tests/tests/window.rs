@@ -1,6 +1,6 @@
 //! The sequencer is gone: after the window the chain goes on with forced transactions only, on every verifier alike.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use bitsect_tests::{Network, NetworkOptions, Wallet, assert_same};
 
 const TO: Address = Address::repeat_byte(0xbb);
@@ -14,12 +14,8 @@ async fn forced_transactions_need_no_sequencer() {
     .await;
     let sequencer = network.sequencer().await;
     let mut alice = Wallet::funded(0);
-    let hash = sequencer
-        .rpc
-        .send(&alice.transfer(TO, 1))
-        .await
-        .expect("a valid transaction is taken");
-    sequencer.rpc.included(hash.as_str().expect("a hash")).await;
+    let hash = sequencer.rpc.sent(&alice.transfer(TO, 1)).await;
+    sequencer.rpc.included(&hash).await;
     let latest = sequencer.rpc.height("latest").await;
     network.mine_until_safe(&sequencer.rpc, latest).await;
     sequencer.kill();
@@ -31,11 +27,7 @@ async fn forced_transactions_need_no_sequencer() {
     let second = network.verifier("second").await;
     let hash = alloy_primitives::keccak256(&forced).to_string();
     first.rpc.included(&hash).await;
-    let balance = first
-        .rpc
-        .get("eth_getBalance", serde_json::json!([TO, "latest"]))
-        .await;
-    assert_eq!(balance, "0x2a");
+    first.rpc.holds(TO, U256::from(42)).await;
     network.synced(&first.rpc).await;
     network.synced(&second.rpc).await;
     let safe = first.rpc.height("safe").await;
