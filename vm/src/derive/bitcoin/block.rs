@@ -20,12 +20,11 @@ pub struct L1Block<'a> {
 /// The fewest bytes of a transaction in a block.
 const MIN_TRANSACTION_SIZE: usize = 60;
 
-/// What the output script of a witness commitment begins with (BIP-0141).
-const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
-
 impl<'a> L1Block<'a> {
     /// Decodes a block in network format and checks that its header commits to every byte of it: the merkle root
-    /// to the transactions, the coinbase's commitment (BIP-0141) to the witnesses.
+    /// to the transactions, the coinbase's commitment (BIP-0141) to the witnesses. So a header has one block at
+    /// most: with a commitment the witnesses must be there, and without one there are none, as Bitcoin Core has it
+    /// since segregated witness is active.
     ///
     /// # Errors
     /// Where the bytes are no block, or another block's transactions.
@@ -57,29 +56,22 @@ impl<'a> L1Block<'a> {
         if root != Some(self.header.merkle_root) {
             return invalid("transactions", "the header's merkle root must be theirs");
         }
-        if self
+        let Some(commitment) = self
             .transactions
-            .iter()
-            .all(|transaction| transaction.txid == transaction.wtxid)
-        {
-            return Ok(());
-        }
-        if self.witness_commitment() != self.expected_witness_commitment() {
+            .first()
+            .and_then(L1Transaction::witness_commitment)
+        else {
+            let has_witness = |transaction: &L1Transaction<'_>| transaction.txid != transaction.wtxid;
+            return if self.transactions.iter().any(has_witness) {
+                invalid("witnesses", "there are none without the coinbase's commitment")
+            } else {
+                Ok(())
+            };
+        };
+        if Some(commitment) != self.expected_witness_commitment() {
             return invalid("witnesses", "the coinbase's witness commitment must be theirs");
         }
         Ok(())
-    }
-
-    fn witness_commitment(&self) -> Option<B256> {
-        let coinbase = self.transactions.first()?;
-        // The last matching output counts (BIP-0141).
-        let script = coinbase.outputs.iter().rev().find_map(|output| {
-            output
-                .script
-                .strip_prefix(&WITNESS_COMMITMENT_PREFIX)
-                .filter(|rest| rest.len() >= 32)
-        })?;
-        script.first_chunk::<32>().map(|hash| B256::new(*hash))
     }
 
     fn expected_witness_commitment(&self) -> Option<B256> {

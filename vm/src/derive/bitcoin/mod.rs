@@ -12,9 +12,13 @@ mod transaction;
 pub use block::{L1Block, merkle_root};
 pub use header::{L1Header, Target};
 pub use reader::DecodeError;
+#[cfg(feature = "std")]
+pub(crate) use reader::Reader;
 pub use script::{Instruction, Instructions, op_return_data, push_bytes};
 pub(crate) use script::{OP_CHECKSIG, OP_CSV, OP_DROP, OP_ENDIF, OP_IF, OP_RETURN};
 pub use taproot::{key_spend_script, tap_leaf_hash, tweaked_script};
+#[cfg(feature = "std")]
+pub(crate) use transaction::Parts;
 pub use transaction::{L1Transaction, TxIn, TxOut};
 
 use alloy_primitives::B256;

@@ -1,6 +1,7 @@
 //! Bitcoin transactions (BIP-0144 serialisation), borrowed from the block's bytes.
 
 use alloc::vec::Vec;
+use alloy_primitives::B256;
 
 use super::reader::{DecodeError, Reader};
 use super::sha256d;
@@ -43,6 +44,9 @@ pub struct TxOut<'a> {
 const MIN_INPUT_SIZE: usize = 41;
 const MIN_OUTPUT_SIZE: usize = 9;
 
+/// What the output script of a witness commitment begins with (BIP-0141).
+const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+
 impl<'a> L1Transaction<'a> {
     /// Decodes one whole transaction.
     ///
@@ -55,7 +59,76 @@ impl<'a> L1Transaction<'a> {
         Ok(transaction)
     }
 
+    /// Decodes one whole transaction whose ids are known already, so that nothing is hashed: `stripped` is the
+    /// preimage of `txid` (the bytes without witnesses), `whole` that of `wtxid`.
+    ///
+    /// # Errors
+    /// Where [`Self::decode`] would not take `whole` or find other ids.
+    pub fn decode_known(
+        stripped: &[u8],
+        whole: &'a [u8],
+        txid: Txid,
+        wtxid: Txid,
+    ) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(whole);
+        let parts = Parts::read(&mut reader)?;
+        reader.finish()?;
+        // Without a witness both ids are the hash of the same bytes.
+        if parts.has_witness == (txid == wtxid) || !parts.is_stripped_to(stripped) {
+            return Err(DecodeError::Invalid {
+                field: "transaction",
+                rule: "the bytes with and without witnesses must be one transaction's",
+            });
+        }
+        Ok(parts.into_transaction(txid, wtxid))
+    }
+
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let parts = Parts::read(reader)?;
+        let txid = sha256d(parts.stripped());
+        let wtxid = if parts.has_witness {
+            sha256d([parts.whole])
+        } else {
+            txid
+        };
+        Ok(parts.into_transaction(txid, wtxid))
+    }
+
+    /// Gives what a coinbase says of its block's witnesses (BIP-0141); the last matching output counts.
+    pub fn witness_commitment(&self) -> Option<B256> {
+        let script = self.outputs.iter().rev().find_map(|output| {
+            output
+                .script
+                .strip_prefix(&WITNESS_COMMITMENT_PREFIX)
+                .filter(|rest| rest.len() >= 32)
+        })?;
+        script.first_chunk::<32>().map(|hash| B256::new(*hash))
+    }
+
+    /// Whether this is a coinbase: its only input spends the null outpoint.
+    pub fn is_coinbase(&self) -> bool {
+        let null = OutPoint {
+            txid: Txid::ZERO,
+            vout: u32::MAX,
+        };
+        matches!(self.inputs.as_slice(), [input] if input.previous_output == null)
+    }
+}
+
+/// A transaction taken apart, before anything is hashed.
+pub(crate) struct Parts<'a> {
+    version: &'a [u8],
+    /// Inputs and outputs, without marker and flag.
+    body: &'a [u8],
+    lock_time: &'a [u8],
+    whole: &'a [u8],
+    has_witness: bool,
+    inputs: Vec<TxIn<'a>>,
+    outputs: Vec<TxOut<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let start = *reader;
         let version = reader.bytes(4, "version")?;
         let mut body_start = *reader;
@@ -81,27 +154,57 @@ impl<'a> L1Transaction<'a> {
         }
         let lock_time = reader.bytes(4, "lock time")?;
         let whole = reader.since(&start);
-        let txid = sha256d([version, body, lock_time]);
-        let stripped = body.len().saturating_add(8);
         Ok(Self {
-            txid,
-            wtxid: if has_witness { sha256d([whole]) } else { txid },
+            version,
+            body,
+            lock_time,
+            whole,
+            has_witness,
             inputs,
             outputs,
-            // BIP-0141: three times the stripped size plus the whole size.
-            weight: (stripped as u64)
-                .saturating_mul(3)
-                .saturating_add(whole.len() as u64),
         })
     }
 
-    /// Whether this is a coinbase: its only input spends the null outpoint.
-    pub fn is_coinbase(&self) -> bool {
-        let null = OutPoint {
-            txid: Txid::ZERO,
-            vout: u32::MAX,
-        };
-        matches!(self.inputs.as_slice(), [input] if input.previous_output == null)
+    /// The bytes without witnesses, in three parts.
+    pub(crate) const fn stripped(&self) -> [&'a [u8]; 3] {
+        [self.version, self.body, self.lock_time]
+    }
+
+    /// Whether it has witnesses.
+    #[cfg(feature = "std")]
+    pub(crate) const fn has_witness(&self) -> bool {
+        self.has_witness
+    }
+
+    /// All bytes.
+    #[cfg(feature = "std")]
+    pub(crate) const fn whole(&self) -> &'a [u8] {
+        self.whole
+    }
+
+    fn is_stripped_to(&self, stripped: &[u8]) -> bool {
+        let mut rest = stripped;
+        for part in self.stripped() {
+            match rest.strip_prefix(part) {
+                Some(behind) => rest = behind,
+                None => return false,
+            }
+        }
+        rest.is_empty()
+    }
+
+    fn into_transaction(self, txid: Txid, wtxid: Txid) -> L1Transaction<'a> {
+        let stripped = self.body.len().saturating_add(8);
+        L1Transaction {
+            txid,
+            wtxid,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            // BIP-0141: three times the stripped size plus the whole size.
+            weight: (stripped as u64)
+                .saturating_mul(3)
+                .saturating_add(self.whole.len() as u64),
+        }
     }
 }
 
