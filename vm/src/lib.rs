@@ -21,5 +21,9 @@ extern crate alloc;
 pub mod chain;
 pub mod derive;
 pub mod execute;
+#[cfg(all(target_arch = "riscv32", target_os = "none"))]
+pub mod oracle;
+#[cfg(feature = "std")]
+pub mod record;
 pub mod state;
 pub mod step;

@@ -366,6 +366,26 @@ where
         process_l1_block(params, chain, &block, blobs)?;
         return Ok(UnitOutcome::L1);
     }
+    step_l2(params, chain, blobs, state, tree)
+}
+
+/// Does one unit that reads no L1 block: it executes a block or gives up the open batch.
+///
+/// # Errors
+/// When something cannot be read. `chain` is unchanged then.
+pub fn step_l2<B, S, N>(
+    params: &ChainParams,
+    chain: &mut ChainState,
+    blobs: &B,
+    state: S,
+    tree: &N,
+) -> Result<UnitOutcome, StepError<B::Error, S::Error, N::Error>>
+where
+    B: Blobs,
+    S: StateReader,
+    S::Error: Send + Sync + 'static,
+    N: NodeReader,
+{
     let (commit, batch) = match &chain.open {
         None => (Txid::ZERO, None),
         Some(open) => match read_batch(params, open, blobs).map_err(PlanError::Blobs)? {

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use alloy_primitives::B256;
 use alloy_rlp::{RlpDecodable, RlpEncodable};
 
+use crate::state::hash_node;
+
 /// Bytes of a leaf, and of an inner node: two child hashes.
 const LEAF_SIZE: usize = 64;
 
@@ -49,6 +51,15 @@ impl BlobRef {
 /// Computes the root over the bytes' 64-byte leaves, zero-padded to a power of two of them.
 ///
 /// A leaf's hash and a node's hash are both BLAKE3 of 64 bytes.
+#[cfg(all(target_arch = "riscv32", target_os = "none"))]
+pub fn blob_root(bytes: &[u8]) -> B256 {
+    crate::oracle::blob_root(bytes)
+}
+
+/// Computes the root over the bytes' 64-byte leaves, zero-padded to a power of two of them.
+///
+/// A leaf's hash and a node's hash are both BLAKE3 of 64 bytes.
+#[cfg(not(all(target_arch = "riscv32", target_os = "none")))]
 pub fn blob_root(bytes: &[u8]) -> B256 {
     let mut level: Vec<B256> = bytes.chunks(LEAF_SIZE).map(hash_padded).collect();
     let mut zero = hash_padded(&[]);
@@ -75,13 +86,14 @@ pub fn hash_pair(left: &B256, right: &B256) -> B256 {
     let (low, high) = node.split_at_mut(32);
     low.copy_from_slice(left.as_slice());
     high.copy_from_slice(right.as_slice());
-    B256::new(*blake3::hash(&node).as_bytes())
+    hash_node(&node)
 }
 
+#[cfg(not(all(target_arch = "riscv32", target_os = "none")))]
 fn hash_padded(bytes: &[u8]) -> B256 {
     let mut leaf = [0; LEAF_SIZE];
     leaf.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    B256::new(*blake3::hash(&leaf).as_bytes())
+    hash_node(&leaf)
 }
 
 #[cfg(test)]

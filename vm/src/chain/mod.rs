@@ -13,6 +13,7 @@ pub use block::{Block, BlockAttributes, Header, L1Info, Receipt, Transaction};
 pub use genesis::{GenesisConfig, genesis_alloc, genesis_header};
 pub use params::{ChainParams, DeriveParams, ExecutionParams, L1Network};
 pub use state::{
-    ChainState, CommittedBatch, Frame, InboxCursor, L2Tip, OpenBatch, OpenDeposit, Origin, commitment_of,
+    ChainState, CommittedBatch, Frame, InboxCursor, L2Tip, OpenBatch, OpenDeposit, Origin, commitment_node,
+    commitment_of, committed_blob,
 };
 pub use units::{BlockHash, OutPoint, SATS_TO_WEI, Txid, sats_to_wei};

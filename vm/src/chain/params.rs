@@ -1,6 +1,8 @@
 //! Parameters that every party to a deployment shares.
 
+use alloc::vec::Vec;
 use alloy_primitives::{Address, B256};
+use alloy_rlp::{Decodable, RlpDecodable, RlpEncodable};
 use revm::primitives::hardfork::SpecId;
 
 use super::OutPoint;
@@ -90,4 +92,184 @@ pub struct DeriveParams {
     pub max_batch_body: u32,
     /// Gas that forced transactions and deposits may take together in one L2 block.
     pub forced_gas_limit: u64,
+}
+
+/// The parameters as they are encoded: options as lists of at most one item.
+#[derive(RlpEncodable, RlpDecodable)]
+struct EncodedParams {
+    chain_id: u64,
+    spec: u8,
+    base_fee_recipient: Vec<Address>,
+    l1_fee: bool,
+    min_timestamp_step: u64,
+    gas_limit: Vec<u64>,
+    network: u8,
+    genesis_l1: L1Cursor,
+    baton: OutPoint,
+    vault_key: B256,
+    sequencing_window: u32,
+    reveal_timeout: u32,
+    deposit_window: u32,
+    refund_delay: u16,
+    min_deposit: u64,
+    max_drift: u64,
+    max_batch_body: u32,
+    forced_gas_limit: u64,
+}
+
+impl ChainParams {
+    /// Encodes the parameters in RLP, of which each set has exactly one. The machine's program carries them so.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { execution, derive } = self;
+        alloy_rlp::encode(EncodedParams {
+            chain_id: execution.chain_id,
+            spec: execution.spec as u8,
+            base_fee_recipient: execution.base_fee_recipient.into_iter().collect(),
+            l1_fee: execution.l1_fee,
+            min_timestamp_step: execution.min_timestamp_step,
+            gas_limit: execution.gas_limit.into_iter().collect(),
+            network: match derive.network {
+                L1Network::Bitcoin => 0,
+                L1Network::Testnet4 => 1,
+                L1Network::Signet => 2,
+                L1Network::Regtest => 3,
+            },
+            genesis_l1: derive.genesis_l1.clone(),
+            baton: derive.baton,
+            vault_key: derive.vault_key,
+            sequencing_window: derive.sequencing_window,
+            reveal_timeout: derive.reveal_timeout,
+            deposit_window: derive.deposit_window,
+            refund_delay: derive.refund_delay,
+            min_deposit: derive.min_deposit,
+            max_drift: derive.max_drift,
+            max_batch_body: derive.max_batch_body,
+            forced_gas_limit: derive.forced_gas_limit,
+        })
+    }
+
+    /// Decodes parameters.
+    ///
+    /// # Errors
+    /// Where the bytes are not exactly one set's encoding.
+    pub fn decode(mut bytes: &[u8]) -> Result<Self, alloy_rlp::Error> {
+        const BAD: alloy_rlp::Error = alloy_rlp::Error::Custom("chain parameters");
+        let fields = EncodedParams::decode(&mut bytes)?;
+        if !bytes.is_empty() {
+            return Err(alloy_rlp::Error::UnexpectedLength);
+        }
+        let execution = ExecutionParams {
+            chain_id: fields.chain_id,
+            spec: SpecId::try_from_u8(fields.spec).ok_or(BAD)?,
+            base_fee_recipient: at_most_one(&fields.base_fee_recipient).ok_or(BAD)?,
+            l1_fee: fields.l1_fee,
+            min_timestamp_step: fields.min_timestamp_step,
+            gas_limit: at_most_one(&fields.gas_limit).ok_or(BAD)?,
+        };
+        let derive = DeriveParams {
+            network: match fields.network {
+                0 => L1Network::Bitcoin,
+                1 => L1Network::Testnet4,
+                2 => L1Network::Signet,
+                3 => L1Network::Regtest,
+                _ => return Err(BAD),
+            },
+            genesis_l1: fields.genesis_l1,
+            baton: fields.baton,
+            vault_key: fields.vault_key,
+            sequencing_window: fields.sequencing_window,
+            reveal_timeout: fields.reveal_timeout,
+            deposit_window: fields.deposit_window,
+            refund_delay: fields.refund_delay,
+            min_deposit: fields.min_deposit,
+            max_drift: fields.max_drift,
+            max_batch_body: fields.max_batch_body,
+            forced_gas_limit: fields.forced_gas_limit,
+        };
+        Ok(Self { execution, derive })
+    }
+}
+
+fn at_most_one<T: Copy>(items: &[T]) -> Option<Option<T>> {
+    match items {
+        [] => Some(None),
+        [item] => Some(Some(*item)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::U256;
+    use proptest::prelude::*;
+
+    fn params() -> impl Strategy<Value = ChainParams> {
+        (
+            any::<[u64; 6]>(),
+            any::<[u32; 6]>(),
+            any::<[bool; 3]>(),
+            0..4_u8,
+            0..20_u8,
+        )
+            .prop_map(|(wide, words, flags, network, spec)| ChainParams {
+                execution: ExecutionParams {
+                    chain_id: wide[0],
+                    spec: SpecId::try_from_u8(spec).unwrap_or_default(),
+                    base_fee_recipient: flags[0].then(|| Address::repeat_byte(spec)),
+                    l1_fee: flags[1],
+                    min_timestamp_step: wide[1],
+                    gas_limit: flags[2].then_some(wide[2]),
+                },
+                derive: DeriveParams {
+                    network: [
+                        L1Network::Bitcoin,
+                        L1Network::Testnet4,
+                        L1Network::Signet,
+                        L1Network::Regtest,
+                    ][usize::from(network)],
+                    genesis_l1: L1Cursor {
+                        hash: B256::repeat_byte(network),
+                        height: words[0],
+                        work: U256::from(wide[3]),
+                        times: words.to_vec(),
+                        fee_rates: wide.to_vec(),
+                        bits: words[1],
+                        interval_start_time: words[2],
+                        interval_start_bits: words[3],
+                        last_hard_bits: words[4],
+                    },
+                    baton: OutPoint {
+                        txid: B256::repeat_byte(spec),
+                        vout: words[5],
+                    },
+                    vault_key: B256::repeat_byte(network),
+                    sequencing_window: words[1],
+                    reveal_timeout: words[2],
+                    deposit_window: words[3],
+                    refund_delay: words[4] as u16,
+                    min_deposit: wide[4],
+                    max_drift: wide[5],
+                    max_batch_body: words[0],
+                    forced_gas_limit: wide[0],
+                },
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_round_trips(params in params()) {
+            prop_assert_eq!(ChainParams::decode(&params.encode()).unwrap(), params);
+        }
+
+        #[test]
+        fn only_encodings_decode(params in params(), at in any::<usize>(), to in any::<u8>()) {
+            let mut bytes = params.encode();
+            let at = at % bytes.len();
+            bytes[at] = to;
+            if let Ok(decoded) = ChainParams::decode(&bytes) {
+                prop_assert_eq!(decoded.encode(), bytes);
+            }
+        }
+    }
 }

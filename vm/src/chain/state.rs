@@ -7,6 +7,7 @@ use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
 use super::blob::{BlobRef, blob_root};
 use super::{Header, L1Info, OutPoint, Txid};
 use crate::derive::L1Cursor;
+use crate::state::{Node, hash_node};
 
 /// What the commitment's first node begins with, so that it is no node of anything else.
 const COMMITMENT_TAG: [u8; 28] = *b"bitsect chain state 1\0\0\0\0\0\0\0";
@@ -163,12 +164,23 @@ impl ChainState {
 
 /// Computes the commitment of an encoded chain state.
 pub fn commitment_of(encoded: &[u8]) -> B256 {
+    hash_node(&commitment_node(encoded))
+}
+
+/// Forms the node whose hash is the commitment of an encoded chain state.
+pub fn commitment_node(encoded: &[u8]) -> Node {
     let len = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
-    let root = blob_root(encoded);
-    let node: Vec<u8> = COMMITMENT_TAG
-        .into_iter()
-        .chain(len.to_le_bytes())
-        .chain(root.0)
-        .collect();
-    B256::new(*blake3::hash(&node).as_bytes())
+    let mut node: Node = [0; 64];
+    let fields = COMMITMENT_TAG.into_iter().chain(len.to_le_bytes());
+    let fields = fields.chain(blob_root(encoded).0);
+    node.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
+    node
+}
+
+/// Names the blob that holds the encoded chain state, out of [`commitment_node`]; `None` for any other node.
+pub fn committed_blob(node: &Node) -> Option<BlobRef> {
+    let (len, root) = node.strip_prefix(&COMMITMENT_TAG)?.split_first_chunk::<4>()?;
+    let root = B256::try_from(root).ok()?;
+    let len = u32::from_le_bytes(*len);
+    Some(BlobRef { root, len })
 }
