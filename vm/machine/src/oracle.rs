@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use alloy_primitives::B256;
-use bitsect_vm::chain::{blob_root, hash_pair};
+use bitsect_vm::chain::{blob_root, commitment_node, hash_pair};
+use bitsect_vm::derive::bitcoin::DecodeError;
+use bitsect_vm::record::{UnitRecord, hashed_messages};
 use bitsect_vm::state::{Node, hash_node};
 
 /// The preimage of a SHA-256 compression.
@@ -102,6 +104,28 @@ impl Preimages {
     pub fn insert_sha256d(&mut self, message: &[u8]) -> B256 {
         let inner = self.insert_sha256(message);
         self.insert_sha256(inner.as_slice())
+    }
+}
+
+impl Preimages {
+    /// Keeps everything that a unit reads.
+    ///
+    /// # Errors
+    /// Where the record's L1 block is no block.
+    pub fn insert_unit(&mut self, unit: &UnitRecord) -> Result<(), DecodeError> {
+        self.insert_blob(&unit.state);
+        self.insert_node(commitment_node(&unit.state));
+        for node in &unit.nodes {
+            self.insert_node(*node);
+        }
+        for blob in &unit.blobs {
+            self.insert_blob(blob);
+        }
+        let messages = unit.block.as_deref().map(hashed_messages).transpose()?;
+        for message in messages.unwrap_or_default() {
+            self.insert_sha256d(&message);
+        }
+        Ok(())
     }
 }
 

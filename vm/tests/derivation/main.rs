@@ -4,6 +4,7 @@
 
 mod seeds;
 mod simulation;
+mod traffic;
 
 use alloy_primitives::{Address, B256, U256};
 use bitcoin::{OutPoint, ScriptBuf};

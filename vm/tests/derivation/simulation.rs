@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
+use alloy_eips::eip2930::AccessList;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use bitcoin::absolute::LockTime;
 use bitcoin::blockdata::block::{Header as BlockHeader, Version};
@@ -14,10 +15,12 @@ use bitsect_vm::chain::{
     BlobRef, Blobs, ChainParams, ChainState, DeriveParams, ExecutionParams, GenesisConfig, L1Info, L1Network,
     Transaction, genesis_alloc, genesis_header,
 };
+use bitsect_vm::derive::bitcoin::sha256d;
 use bitsect_vm::derive::payload::{Batch, BatchBlock, encode};
 use bitsect_vm::derive::{L1Cursor, UnitKind, commit_tag_script, frame_script};
+use bitsect_vm::record::{UnitRecord, record_unit};
 use bitsect_vm::state::{MemoryState, StateReader};
-use bitsect_vm::step::{BlockSource, UnitOutcome, step};
+use bitsect_vm::step::{BlockSource, UnitOutcome};
 use k256::ecdsa::SigningKey;
 use revm::primitives::hardfork::SpecId;
 
@@ -28,6 +31,19 @@ pub const DEPOSIT_WINDOW: u32 = 4;
 pub const FORCED_GAS: u64 = 1_000_000;
 pub const MAX_DRIFT: u64 = 600;
 const GENESIS_TIME: u32 = 1_700_000_000;
+
+/// What every transaction pays.
+const FEES: TxEip1559 = TxEip1559 {
+    chain_id: 0,
+    nonce: 0,
+    gas_limit: 0,
+    max_fee_per_gas: 10_000_000_000,
+    max_priority_fee_per_gas: 1,
+    to: TxKind::Create,
+    value: U256::ZERO,
+    access_list: AccessList(Vec::new()),
+    input: Bytes::new(),
+};
 
 /// An account that can sign.
 pub struct Wallet {
@@ -62,17 +78,32 @@ impl Wallet {
         chain_id: u64,
         gas_limit: u64,
     ) -> Transaction {
-        let transaction = TxEip1559 {
+        self.sign(TxEip1559 {
             chain_id,
             nonce,
             gas_limit,
-            max_fee_per_gas: 10_000_000_000,
-            max_priority_fee_per_gas: 1,
             to: TxKind::Call(to),
             value: U256::from(wei),
-            access_list: Default::default(),
-            input: Bytes::new(),
-        };
+            ..FEES
+        })
+    }
+
+    /// Signs the next call.
+    pub fn call(&mut self, to: TxKind, wei: u64, input: Bytes, gas_limit: u64) -> Transaction {
+        let nonce = self.nonce;
+        self.nonce += 1;
+        self.sign(TxEip1559 {
+            chain_id: CHAIN_ID,
+            nonce,
+            gas_limit,
+            to,
+            value: U256::from(wei),
+            input,
+            ..FEES
+        })
+    }
+
+    fn sign(&self, transaction: TxEip1559) -> Transaction {
         let hash = transaction.signature_hash();
         let (signature, parity) = self.key.sign_prehash_recoverable(hash.as_slice()).unwrap();
         let signature = Signature::from((signature, parity));
@@ -122,6 +153,8 @@ pub struct Simulation {
     pub blobs: Memory,
     /// `S_k` for every unit.
     pub units: Vec<B256>,
+    /// What every unit read.
+    pub records: Vec<UnitRecord>,
     /// Outcomes of all units so far, in words.
     pub log: Vec<String>,
     time: u32,
@@ -198,6 +231,7 @@ impl Simulation {
             state,
             blobs,
             units,
+            records: Vec::new(),
             log: Vec::new(),
             time: GENESIS_TIME,
             counter: 0,
@@ -211,12 +245,19 @@ impl Simulation {
             .map_or(U256::ZERO, |account| account.balance)
     }
 
+    pub fn nonce(&self, address: Address) -> u64 {
+        self.state
+            .account(address)
+            .unwrap()
+            .map_or(0, |account| account.nonce)
+    }
+
     /// Mines a block with these transactions and does every unit that follows from it.
     pub fn mine(&mut self, transactions: Vec<bitcoin::Transaction>) -> Vec<String> {
         self.time += 60;
         let bytes = self.block(transactions);
         let before = self.log.len();
-        let hash = B256::ZERO;
+        let hash = sha256d([&bytes[..80]]);
         loop {
             let advice = (self.chain.next_unit(&self.params) == UnitKind::L1).then_some(&hash);
             let reads_l1 = advice.is_some();
@@ -225,16 +266,19 @@ impl Simulation {
             }
             let mut source = Only(bytes.clone());
             let before = self.chain.clone();
-            let outcome = step(
+            let unit = record_unit(
                 &self.params,
                 &mut self.chain,
                 advice,
                 &mut source,
                 &mut self.blobs,
                 &self.state,
-                &self.state,
             );
-            self.record(outcome.unwrap(), &before);
+            let (outcome, record) = unit.unwrap();
+            assert_eq!(record.before, *self.units.last().unwrap());
+            self.record(outcome, &before);
+            assert_eq!(record.after, *self.units.last().unwrap());
+            self.records.push(record);
         }
         self.log[before..].to_vec()
     }

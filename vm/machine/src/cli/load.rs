@@ -1,6 +1,7 @@
 //! Reads what is to be run.
 
 use bitsect_machine::{Machine, Preimages, Program};
+use bitsect_vm::record::UnitRecord;
 use eyre::{Context, Result, ensure};
 
 use super::Source;
@@ -26,9 +27,20 @@ impl Loaded {
         );
         let mut input = [0; 64];
         input[..given.len()].copy_from_slice(&given);
+        let mut oracle = Preimages::default();
+        if let Some(path) = &source.unit {
+            let file = path.display();
+            let bytes = std::fs::read(path).wrap_err_with(|| format!("failed to read {file}"))?;
+            let unit = UnitRecord::decode(&bytes).wrap_err_with(|| format!("failed to decode {file}"))?;
+            oracle
+                .insert_unit(&unit)
+                .wrap_err_with(|| format!("{file}: the l1 block is malformed"))?;
+            input[..32].copy_from_slice(unit.before.as_slice());
+            input[32..].copy_from_slice(unit.advice.as_slice());
+        }
         Ok(Self {
             program,
-            oracle: Preimages::default(),
+            oracle,
             input,
         })
     }

@@ -71,6 +71,9 @@ pub struct Source {
     /// The input leaf: up to 64 bytes in hex.
     #[arg(long, value_name = "HEX", default_value = "")]
     input: String,
+    /// A unit's record: it gives the input, and what the oracle answers.
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    unit: Option<PathBuf>,
 }
 
 impl Cli {
