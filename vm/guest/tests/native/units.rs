@@ -1,0 +1,64 @@
+//! Every unit of a chain: the machine's code gives the native result.
+
+use bitsect_guest::{UnitError, params, run};
+use bitsect_vm::record::UnitRecord;
+
+use super::oracle::MapOracle;
+use super::traffic::busy_chain;
+
+#[test]
+fn every_unit_of_a_busy_chain() {
+    let sim = busy_chain(1, 40);
+    for record in &sim.records {
+        let oracle = MapOracle::of_unit(record);
+        let after = run(&oracle, &sim.params, &record.before, &record.advice).unwrap();
+        assert_eq!(after, record.after);
+        assert!(!oracle.exhausted.get());
+        assert_eq!(UnitRecord::decode(&record.encode()).as_ref(), Ok(record));
+    }
+}
+
+#[test]
+fn wrong_advice_has_no_result() {
+    let sim = busy_chain(2, 3);
+    let reads_l1: Vec<&UnitRecord> = sim
+        .records
+        .iter()
+        .filter(|record| record.block.is_some())
+        .collect();
+    // The block before the next one.
+    let mut oracle = MapOracle::of_unit(reads_l1[1]);
+    oracle.add(reads_l1[0]);
+    let result = run(&oracle, &sim.params, &reads_l1[1].before, &reads_l1[0].advice);
+    assert!(matches!(result, Err(UnitError::L1(_))), "{result:?}");
+    // Advice that nobody asked for.
+    let l2 = sim.records.iter().find(|record| record.block.is_none()).unwrap();
+    let result = run(
+        &MapOracle::of_unit(l2),
+        &sim.params,
+        &l2.before,
+        &reads_l1[0].advice,
+    );
+    assert!(matches!(result, Err(UnitError::Advice)), "{result:?}");
+    // A commitment to nothing.
+    let result = run(&MapOracle::of_unit(l2), &sim.params, &l2.after, &l2.advice);
+    assert!(matches!(result, Err(UnitError::Commitment(_))), "{result:?}");
+}
+
+#[test]
+fn parameters_round_trip_through_the_program() {
+    let sim = busy_chain(3, 1);
+    let program = [&[1, 2, 3][..], &params::empty_section(), &[4, 5]].concat();
+    assert_eq!(params::read(&params::empty_section()), None);
+    let written = params::write(&program, &sim.params).unwrap();
+    assert_eq!(written.len(), program.len());
+    let section = written[3..3 + params::SECTION_SIZE].try_into().unwrap();
+    assert_eq!(params::read(section), Some(sim.params.clone()));
+    // Another chain's parameters take their place.
+    let mut other = sim.params.clone();
+    other.execution.chain_id += 1;
+    let again = params::write(&written, &other).unwrap();
+    assert_eq!(again, params::write(&program, &other).unwrap());
+    assert!(params::write(&program[..200], &sim.params).is_err());
+    assert!(params::write(&[program.clone(), program].concat(), &sim.params).is_err());
+}
