@@ -19,6 +19,7 @@
 extern crate alloc;
 
 pub mod chain;
+pub mod crypto;
 pub mod derive;
 pub mod execute;
 #[cfg(all(target_arch = "riscv32", target_os = "none"))]

@@ -99,9 +99,19 @@ fn assemble(
     payload.extend_from_slice(stored);
     payload.extend(addresses.into_bytes());
     for view in views {
-        payload.extend_from_slice(&view.signature.as_erc2098());
+        payload.extend(compact(view.signature));
     }
     Ok(payload)
+}
+
+/// A signature in 64 bytes (EIP-2098), as it is: the library's encoder would lower an `s` above half the order, and the
+/// transaction would be another one.
+fn compact(signature: &Signature) -> [u8; 64] {
+    let parity = U256::from(signature.v()).wrapping_shl(255);
+    let words = [signature.r(), signature.s() | parity].map(|word| word.to_be_bytes::<32>());
+    let mut bytes = [0; 64];
+    bytes.copy_from_slice(words.as_flattened());
+    bytes
 }
 
 /// The chain id that all transactions share; `None` when none has one.

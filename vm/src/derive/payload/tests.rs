@@ -135,6 +135,18 @@ fn high_s_is_refused() {
     assert_eq!(encode(&batch_of(vec![tx])), Err(PayloadError::HighS));
 }
 
+/// No valid transaction has an `s` between half the order and 2^255, but a batch may.
+#[test]
+fn an_s_above_half_the_order_stays_as_it_is() {
+    for parity in [false, true] {
+        let high = Signature::new(U256::from(5), (U256::from(1) << 255) - U256::from(1), parity);
+        let tx = TxLegacy::default();
+        round_trip(&batch_of(vec![Transaction::Legacy(Signed::new_unhashed(
+            tx, high,
+        ))]));
+    }
+}
+
 #[test]
 fn falling_timestamps_are_refused() {
     let at = |timestamp| BatchBlock {
