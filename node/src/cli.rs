@@ -22,6 +22,7 @@ use crate::poster::{BATON_VALUE, Builder};
 use crate::purse::Purse;
 use crate::run::{Listeners, STORE_FILE, l1_client, run};
 use crate::store::admin::{DbCommand, run_db};
+use crate::unit::export::{ExportArgs, export};
 
 /// Exit code for a configuration that cannot work; the same that a wrong command line gives.
 pub const EXIT_USAGE: u8 = 2;
@@ -50,6 +51,8 @@ enum Command {
     Genesis(GenesisArgs),
     /// Sends a signed L2 transaction through Bitcoin, past the sequencer.
     Force(ForceArgs),
+    /// Exports what a dispute over one unit needs, from a running node.
+    Unit(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +168,10 @@ impl Cli {
             Command::Genesis(args) => {
                 init_logs("info", LogFormat::Human)?;
                 block_on(|_| genesis(args))
+            }
+            Command::Unit(args) => {
+                init_logs("warn", LogFormat::Human)?;
+                block_on(|_| export(args))
             }
             Command::Force(args) => {
                 init_logs("warn", LogFormat::Human)?;

@@ -451,6 +451,7 @@ impl Node {
             Arc::clone(&config),
             status,
             &self.events,
+            Some(self.client.clone()),
         );
         let methods = rpc::methods(Arc::new(context));
         let token = server.admin.as_ref().map(|(_, token)| token.reveal().to_owned());

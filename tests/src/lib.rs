@@ -6,12 +6,14 @@ pub mod load;
 mod network;
 mod node;
 mod rpc;
+mod traffic;
 mod wallet;
 
 pub use hand::HandPoster;
 pub use network::{Network, NetworkOptions, assert_same};
-pub use node::{Node, Role};
+pub use node::{Node, Role, program};
 pub use rpc::{Rpc, RpcFault, number};
+pub use traffic::every_kind;
 pub use wallet::Wallet;
 
 use std::future::Future;

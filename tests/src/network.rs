@@ -92,7 +92,7 @@ impl Network {
     /// # Panics
     /// When it fails.
     pub async fn force(&self, raw: &[u8]) {
-        let mut command = Command::new(crate::node::program());
+        let mut command = Command::new(crate::node::program("bitsect-node"));
         command.arg("force").args([
             "--raw",
             &hex::encode_prefixed(raw),

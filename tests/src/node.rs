@@ -29,14 +29,17 @@ pub struct Node {
     pub metrics: String,
 }
 
-/// The node's program, which `.ci/run` builds before the tests.
-pub(crate) fn program() -> PathBuf {
+/// A program of the workspace, which `.ci/run` builds before the tests.
+///
+/// # Panics
+/// When it is not built.
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
     let target = test
         .parent()
         .and_then(Path::parent)
         .expect("tests are in target/<profile>/deps");
-    let program = target.join("bitsect-node");
+    let program = target.join(name);
     assert!(
         program.exists(),
         "{} is not built: cargo build --workspace --bins",
@@ -70,7 +73,7 @@ impl Node {
             .open(&log)
             .expect("a log file");
         let (port, metrics_port) = (free_port(), free_port());
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("bitsect-node"));
         command
             .arg("run")
             .arg("--data-dir")

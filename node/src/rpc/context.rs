@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use alloy_rpc_types::{BlockId, BlockNumberOrTag};
+use bitsect_l1::rpc::Client;
 use bitsect_vm::chain::ChainParams;
 use jsonrpsee::RpcModule;
 use serde::Serialize;
@@ -46,6 +47,8 @@ pub struct Context {
     pub status: watch::Receiver<NodeStatus>,
     pub(super) feed: Arc<Feed>,
     pub(super) filters: Filters,
+    /// Bitcoin Core, for what the store does not keep: L1 blocks.
+    pub(super) l1: Option<Client>,
     heavy: Arc<Semaphore>,
 }
 
@@ -60,6 +63,7 @@ impl Context {
         config: Arc<RpcConfig>,
         status: watch::Receiver<NodeStatus>,
         events: &broadcast::Sender<ChainEvent>,
+        l1: Option<Client>,
     ) -> Self {
         let feed = Feed::start(store.clone(), events.subscribe());
         let filters = Filters::new(config.clone(), &feed, submit.pool());
@@ -72,6 +76,7 @@ impl Context {
             status,
             feed,
             filters,
+            l1,
             heavy,
         }
     }

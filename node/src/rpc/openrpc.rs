@@ -104,6 +104,7 @@ pub(super) const METHODS: &[(&str, &[&str], &str)] = &[
     ("rollup_l1OriginOf", &["number"], "object"),
     ("rollup_syncStatus", &[], "object"),
     ("rollup_unitOf", &["number"], "number"),
+    ("rollup_unitRecord", &["number"], "object"),
     ("rollup_version", &[], "object"),
     ("rollup_withdrawal", &["number"], "object"),
     ("rpc_discover", &[], "object"),

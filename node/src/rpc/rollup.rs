@@ -4,6 +4,7 @@ use alloy_consensus::TxReceipt;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_rpc_types::TransactionRequest;
 use alloy_sol_types::SolValue;
+use bitcoin::hashes::Hash;
 use bitsect_vm::chain::predeploys::BRIDGE;
 use bitsect_vm::chain::{OutPoint, Transaction};
 use bitsect_vm::execute::{SizeParts, estimated_size, l1_fee, read_fee_rate};
@@ -12,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::events::BlockRef;
-use crate::store::{BatchRecord, Head, L1Ref};
+use crate::store::{BatchRecord, Head, L1Ref, StoreError};
+use crate::unit::export::RecordAnswer;
+use crate::unit::{self, UnitError};
 
 use super::args::Args;
 use super::context::{self, Context, Module, heavy, light};
@@ -62,6 +65,7 @@ pub(super) fn register(module: &mut Module) {
         let outpoint: Outpoint = args.required()?;
         deposit(context, &outpoint.0, deadline)
     });
+    heavy(module, "rollup_unitRecord", 1, unit_record);
     light(module, "rollup_version", 0, |context, _| {
         Ok(json!({ "client": CLIENT_VERSION, "chainId": context.params.execution.chain_id }))
     });
@@ -147,6 +151,32 @@ fn sync_status(context: &Context) -> RpcResult<Value> {
 enum Estimated {
     Raw(Bytes),
     Request(Box<TransactionRequest>),
+}
+
+/// Records a unit for a dispute.
+fn unit_record(context: &Context, args: &mut Args, _: std::time::Instant) -> RpcResult<RecordAnswer> {
+    let unit: Number = args.required()?;
+    let snapshot = context.snapshot()?;
+    let refused = |error: UnitError| match error {
+        UnitError::NotDerived { .. } | UnitError::Store(StoreError::StateNotHeld { .. }) => {
+            error::invalid_params(error.to_string())
+        }
+        error => error::internal(error),
+    };
+    let start = unit::start(&snapshot, unit.0).map_err(refused)?;
+    let l1 = context
+        .l1
+        .as_ref()
+        .ok_or_else(|| error::server("this node has no Bitcoin Core"))?;
+    let hash = bitcoin::BlockHash::from_byte_array(start.next_l1.0);
+    // Heavy work is on a thread that may wait.
+    let block = tokio::runtime::Handle::current().block_on(l1.get_block_bytes(&hash));
+    let block = block.map_err(|error| error::server(format!("Bitcoin Core: {error}")))?;
+    let record = unit::record(&context.params, &snapshot, unit.0, start, block).map_err(refused)?;
+    Ok(RecordAnswer {
+        record: record.encode().into(),
+        params: context.params.encode().into(),
+    })
 }
 
 fn estimate_l1_fee(context: &Context, args: &mut Args) -> RpcResult<Value> {

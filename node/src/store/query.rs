@@ -232,15 +232,26 @@ pub(super) fn l1_block(view: &impl View, height: u32) -> Result<Option<L1Block>,
     })
 }
 
-/// The last processed L1 block.
-pub(super) fn last_l1_block(view: &impl View) -> Result<L1Block, StoreError> {
-    let Some((key, ())) = last(view.l1_blocks(), "l1_blocks", |_| Ok(()))? else {
+/// The first and the last processed L1 block.
+pub(super) fn l1_range(view: &impl View) -> Result<[L1Block; 2], StoreError> {
+    let ends = [
+        first(view.l1_blocks(), "l1_blocks", |_| Ok(()))?,
+        last(view.l1_blocks(), "l1_blocks", |_| Ok(()))?,
+    ];
+    let [Some((first, ())), Some((last, ()))] = ends else {
         return Err(StoreError::Empty);
     };
-    let height = u32::from_be_bytes(key);
-    must(view.l1_blocks(), "l1_blocks", &key, |row| {
-        rows::l1_block(height, row)
-    })
+    let block = |key: [u8; 4]| {
+        must(view.l1_blocks(), "l1_blocks", &key, |row| {
+            rows::l1_block(u32::from_be_bytes(key), row)
+        })
+    };
+    Ok([block(first)?, block(last)?])
+}
+
+/// The last processed L1 block.
+pub(super) fn last_l1_block(view: &impl View) -> Result<L1Block, StoreError> {
+    l1_range(view).map(|[_, last]| last)
 }
 
 /// The encoded chain state after an L1 block.

@@ -160,6 +160,11 @@ impl Snapshot {
         query::last_l1_block(self.tables())
     }
 
+    /// Gives the first and the last processed L1 block.
+    pub fn l1_range(&self) -> Result<[L1Block; 2], StoreError> {
+        query::l1_range(self.tables())
+    }
+
     /// Gives the encoded chain state after an L1 block.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ impl Node {
             config.clone(),
             status,
             &events,
+            None,
         );
         let context = Arc::new(context);
         let metrics = Arc::new(RpcMetrics::new(&prometheus::Registry::new()).unwrap());
