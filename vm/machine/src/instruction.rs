@@ -209,6 +209,20 @@ impl Instruction {
         }
     }
 
+    /// Gives the register that is written; zero where there is none.
+    pub const fn destination(&self) -> Register {
+        match *self {
+            Self::Lui { rd, .. }
+            | Self::Auipc { rd, .. }
+            | Self::Jal { rd, .. }
+            | Self::Jalr { rd, .. }
+            | Self::Load { rd, .. }
+            | Self::OpImm { rd, .. }
+            | Self::Op { rd, .. } => rd,
+            _ => 0,
+        }
+    }
+
     /// Whether the next instruction need not be the one behind this.
     pub const fn ends_block(&self) -> bool {
         matches!(

@@ -5,6 +5,7 @@
 //! nothing but the two roots.
 
 pub mod address;
+mod engine;
 mod execute;
 mod instruction;
 mod interpret;
@@ -15,6 +16,7 @@ mod program;
 mod tree;
 mod witness;
 
+pub use engine::EngineKind;
 pub use execute::{Effect, Trap, Write, execute, memory_address};
 pub use instruction::{AluOp, BranchOp, Instruction, LoadOp, REGISTER_NAMES, StoreOp};
 pub use interpret::{Engine, Interpreter};

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use alloy_primitives::B256;
+use bitsect_vm::chain::blob_root;
 
 use crate::address::{
     A0, A1, A7, BLOCK, CONTROL, EXIT, HASH_OF_NODE, INPUT, KEY, LEAF_SIZE, MAX_CALL_LEVEL, NODE_FROM_HASH,
@@ -13,6 +14,9 @@ use crate::memory::{Memory, PAGE_SIZE};
 use crate::oracle::Oracle;
 use crate::program::Program;
 use crate::tree::{Place, Tree, Unknown, node_of};
+
+/// Bytes of the longest text that engines translate; the longest seen has 2 MiB. Longer ones are interpreted.
+const MAX_TRANSLATED: usize = 64 << 20;
 
 /// Whether a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,9 @@ pub struct Machine {
     pub(crate) steps: u64,
     pub(crate) stopped_at: Option<u64>,
     pub(crate) text: Range<u32>,
+    /// The hash of the text's bytes: with the range, what an engine knows its translation by. None of a text that
+    /// is too long to be translated.
+    pub(crate) text_hash: Option<B256>,
     pub(crate) missing: Option<Missing>,
 }
 
@@ -80,6 +87,8 @@ impl Machine {
         if input.iter().any(|byte| *byte != 0) {
             memory.write(INPUT, input);
         }
+        let text_hash =
+            (program.text.len() <= MAX_TRANSLATED).then(|| blob_root(memory.range(&program.text)));
         Ok(Self {
             memory,
             tree: Tree::new(),
@@ -89,6 +98,7 @@ impl Machine {
             steps: 0,
             stopped_at: None,
             text: program.text.clone(),
+            text_hash,
             missing: None,
         })
     }

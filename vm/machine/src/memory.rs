@@ -1,5 +1,7 @@
 //! The machine's 2^32 bytes, and which pages were written.
 
+use core::ops::Range;
+
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::address::LEAF_SIZE;
@@ -21,28 +23,40 @@ pub(crate) const STORED: u8 = UNHASHED | UNSAVED | TOUCHED;
 
 /// All memory as one mapping, so that an address is an index. Pages that nothing wrote take no room.
 pub(crate) struct Memory {
-    bytes: MmapMut,
-    flags: Box<[u8]>,
+    /// A byte of flags for each page, then the memory: translated code reaches both from one register.
+    mapping: MmapMut,
 }
 
 impl Memory {
     /// Maps zeros.
     pub(crate) fn new() -> std::io::Result<Self> {
-        let bytes = MmapOptions::new()
-            .len(PAGES * PAGE_SIZE)
+        let mapping = MmapOptions::new()
+            .len(PAGES + PAGES * PAGE_SIZE)
             .no_reserve_swap()
             .map_anon()?;
-        Ok(Self {
-            bytes,
-            flags: vec![0; PAGES].into_boxed_slice(),
-        })
+        Ok(Self { mapping })
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.mapping[PAGES..]
+    }
+
+    #[inline]
+    fn parts(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.mapping.split_at_mut(PAGES)
+    }
+
+    /// Gives where address 0 is. The flags of the pages are the `PAGES` bytes below.
+    pub(crate) fn base(&mut self) -> *mut u8 {
+        self.mapping.as_mut_ptr().wrapping_add(PAGES)
     }
 
     /// Reads the aligned word that holds an address.
     #[inline]
     pub(crate) fn word(&self, address: u32) -> u32 {
         let at = (address & !3) as usize;
-        let bytes = self.bytes[at..]
+        let bytes = self.bytes()[at..]
             .first_chunk()
             .expect("an aligned word ends inside 2^32 bytes");
         u32::from_le_bytes(*bytes)
@@ -57,7 +71,7 @@ impl Memory {
     /// Reads a leaf by its index.
     pub(crate) fn leaf(&self, index: u32) -> &[u8; LEAF_SIZE as usize] {
         let at = index as usize * LEAF_SIZE as usize;
-        self.bytes[at..]
+        self.bytes()[at..]
             .first_chunk()
             .expect("a leaf ends inside 2^32 bytes")
     }
@@ -65,42 +79,49 @@ impl Memory {
     /// Writes bytes that lie in one page.
     pub(crate) fn write(&mut self, address: u32, bytes: &[u8]) {
         let at = address as usize;
-        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
-        self.flags[at / PAGE_SIZE] |= STORED;
+        let (flags, memory) = self.parts();
+        memory[at..at + bytes.len()].copy_from_slice(bytes);
+        flags[at / PAGE_SIZE] |= STORED;
     }
 
     /// Makes leaves zero, without touching pages that are zero anyway.
     pub(crate) fn clear(&mut self, first_leaf: u32, count: u32) {
         let mut at = first_leaf as usize * LEAF_SIZE as usize;
         let end = at + count as usize * LEAF_SIZE as usize;
+        let (flags, memory) = self.parts();
         while at < end {
             let page = at / PAGE_SIZE;
             let stop = end.min((page + 1) * PAGE_SIZE);
-            if self.flags[page] & TOUCHED != 0 {
-                self.bytes[at..stop].fill(0);
+            if flags[page] & TOUCHED != 0 {
+                memory[at..stop].fill(0);
             }
-            self.flags[page] |= UNHASHED | UNSAVED;
+            flags[page] |= UNHASHED | UNSAVED;
             at = stop;
         }
     }
 
+    /// Gives the bytes of a range.
+    pub(crate) fn range(&self, range: &Range<u32>) -> &[u8] {
+        &self.bytes()[range.start as usize..range.end as usize]
+    }
+
     /// Gives a page.
     pub(crate) fn page(&self, page: usize) -> &[u8; PAGE_SIZE] {
-        self.bytes[page * PAGE_SIZE..]
+        self.bytes()[page * PAGE_SIZE..]
             .first_chunk()
             .expect("a page ends inside 2^32 bytes")
     }
 
     /// Whether anything was ever written to a page.
     pub(crate) fn is_touched(&self, page: usize) -> bool {
-        self.flags[page] & TOUCHED != 0
+        self.mapping[page] & TOUCHED != 0
     }
 
     /// Lists the pages that have a flag, ascending, and takes it from them.
     pub(crate) fn take_flagged(&mut self, flag: u8) -> Vec<usize> {
         let mut pages = Vec::new();
         let mask = u64::from_le_bytes([flag; 8]);
-        for (group, flags) in self.flags.chunks_exact_mut(8).enumerate() {
+        for (group, flags) in self.parts().0.chunks_exact_mut(8).enumerate() {
             // Eight pages at a time: nearly all are untouched.
             let all = u64::from_le_bytes(flags.try_into().expect("chunks of eight"));
             if all & mask == 0 {

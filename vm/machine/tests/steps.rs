@@ -1,79 +1,11 @@
 //! Random programs: every step's witness holds, and no changed witness does.
 
-use bitsect_machine::{Engine, Interpreter, Machine, Preimages, Program, Status, StepWitness, address};
+mod random;
+
+use bitsect_machine::{Engine, Interpreter, Machine, Preimages, Status, StepWitness, address};
 use proptest::prelude::*;
 
-/// Where programs of these tests begin.
-const START: u32 = 0x1_0000;
-/// Where their data is.
-const DATA: u32 = 0x2_0000;
-
-fn program(words: &[u32]) -> Program {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let end = (START + bytes.len() as u32).next_multiple_of(64);
-    Program {
-        segments: vec![(START, bytes)],
-        entry: START,
-        text: START..end,
-        symbols: Vec::new(),
-    }
-}
-
-/// Words that mostly decode: random fields under a real opcode, and pointers to data now and then.
-fn word() -> impl Strategy<Value = u32> {
-    let opcodes = prop::sample::select(vec![
-        0x37_u32, 0x17, 0x6f, 0x67, 0x63, 0x03, 0x23, 0x13, 0x33, 0x0f, 0x73,
-    ]);
-    prop_oneof![
-        8 => (any::<u32>(), opcodes).prop_map(|(word, opcode)| word & !0x7f | opcode),
-        // Register operations with a valid funct7.
-        8 => (any::<u32>(), prop::sample::select(vec![0_u32, 1, 0x20])).prop_map(|(word, funct7)| word & 0x01ff_ff80 | funct7 << 25 | 0x33),
-        // lui of DATA, so that memory accesses hit it.
-        4 => (0_u32..32).prop_map(|rd| DATA | rd << 7 | 0x37),
-        // Loads and stores at small offsets.
-        6 => (any::<u32>(), prop::sample::select(vec![0x03_u32, 0x23])).prop_map(|(word, opcode)| word & 0x00ff_ff80 | opcode),
-        // Branches and jumps over a few instructions.
-        2 => (any::<u32>(), 1_u32..4).prop_map(|(word, skip)| word & 0x01ff_f000 | skip << 10 | 0x63),
-        1 => Just(0x73),
-    ]
-}
-
-/// Sets a register: `lui`, `addi`.
-fn load_immediate(register: u32, value: u32) -> [u32; 2] {
-    let high = value.wrapping_add(0x800) & 0xffff_f000;
-    [
-        high | register << 7 | 0x37,
-        value.wrapping_sub(high) << 20 | register << 15 | register << 7 | 0x13,
-    ]
-}
-
-/// A call: `a7`, `a0`, `a1`, `ecall`.
-fn call(number: u32, address: u32, level: u32) -> Vec<u32> {
-    let mut words: Vec<u32> = [(17, number), (10, address), (11, level)]
-        .into_iter()
-        .flat_map(|(register, value)| load_immediate(register, value))
-        .collect();
-    words.push(0x73);
-    words
-}
-
-fn calls() -> impl Strategy<Value = Vec<u32>> {
-    let numbers = prop::sample::select(vec![1_u32, 2, 2, 3, 93, 4]);
-    let addresses = prop::sample::select(vec![
-        DATA,
-        address::KEY,
-        address::BLOCK,
-        START,
-        DATA + 4,
-        address::PROTECTED,
-    ]);
-    (numbers, addresses, 0_u32..3).prop_map(|(number, at, level)| call(number, at, level))
-}
-
-fn code() -> impl Strategy<Value = Vec<u32>> {
-    let piece = prop_oneof![20 => word().prop_map(|word| vec![word]), 1 => calls()];
-    prop::collection::vec(piece, 1..60).prop_map(|pieces| pieces.concat())
-}
+use random::{DATA, call, code, load_immediate, program};
 
 fn oracle() -> Preimages {
     let mut oracle = Preimages::default();
