@@ -3,6 +3,10 @@
 //! Text is immutable, so translated code never goes stale. Ten guest registers live in host registers, the others in
 //! the frame. A block takes its length from the remaining steps before it runs, so that step counts are exact; where
 //! fewer remain, and wherever a step traps or calls, the interpreter goes on from exactly there.
+#![allow(
+    clippy::useless_conversion,
+    reason = "dynasm! converts register numbers, of whatever type"
+)]
 
 mod block;
 mod code;
