@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
 use bitsect_guest::params;
-use bitsect_machine::{Engine, Interpreter, Machine, Preimages, Program, Status};
+use bitsect_machine::{Engine, EngineKind, Machine, Preimages, Program, Status};
 use bitsect_node::unit::export::RecordAnswer;
-use bitsect_tests::{Network, NetworkOptions, Node, Rpc, Wallet, every_kind, number, program};
+use bitsect_tests::{Network, NetworkOptions, Node, Rpc, Wallet, every_kind, program};
 use bitsect_vm::chain::ChainParams;
 use bitsect_vm::record::UnitRecord;
 use serde_json::json;
@@ -42,7 +41,8 @@ async fn record(rpc: &Rpc, unit: u64) -> (UnitRecord, ChainParams) {
 }
 
 async fn unit_count(rpc: &Rpc) -> u64 {
-    number(&rpc.get("rollup_syncStatus", json!([])).await["units"])
+    let status = rpc.get("rollup_syncStatus", json!([])).await;
+    status["units"].as_u64().expect("a number")
 }
 
 async fn chain_state(rpc: &Rpc, unit: u64) -> B256 {
@@ -51,7 +51,7 @@ async fn chain_state(rpc: &Rpc, unit: u64) -> B256 {
 }
 
 /// Runs a unit on the machine; gives its output and its steps.
-fn run(program: &Program, record: &UnitRecord) -> (B256, u64) {
+fn run(engine: &mut dyn Engine, program: &Program, record: &UnitRecord) -> (B256, u64) {
     let mut oracle = Preimages::default();
     oracle.insert_unit(record).expect("the node's block decodes");
     let input: [u8; 64] = [record.before, record.advice]
@@ -59,7 +59,7 @@ fn run(program: &Program, record: &UnitRecord) -> (B256, u64) {
         .try_into()
         .expect("64 bytes");
     let mut machine = Machine::new(program, &input).expect("4 GiB of address space");
-    Interpreter
+    engine
         .run_to(&mut machine, MAX_STEPS, &oracle)
         .expect("the record has every preimage");
     assert_eq!(machine.status(), Status::Halted { exit_code: 0 });
@@ -102,7 +102,8 @@ async fn the_machine_agrees_on_every_unit() {
     let (first, params) = record(&verifier.rpc, 0).await;
     let elf = std::fs::read(&guest).expect("the program is read");
     let elf = params::write(&elf, &params).expect("the program takes the parameters");
-    let elf = Arc::new(Program::from_elf(&elf).expect("a program"));
+    let elf = Program::from_elf(&elf).expect("a program");
+    let mut engine = EngineKind::Fast.engine();
     let units = unit_count(&verifier.rpc).await;
     assert!(units >= UNITS, "{units} units");
     let mut before = first.before;
@@ -110,12 +111,8 @@ async fn the_machine_agrees_on_every_unit() {
     for unit in 0..units {
         let (record, _) = record(&verifier.rpc, unit).await;
         assert_eq!(record.before, before, "unit {unit}");
-        let elf = elf.clone();
-        let after = record.after;
-        let (output, made) = tokio::task::spawn_blocking(move || run(&elf, &record))
-            .await
-            .expect("it runs");
-        assert_eq!(output, after, "unit {unit}");
+        let (output, made) = tokio::task::block_in_place(|| run(engine.as_mut(), &elf, &record));
+        assert_eq!(output, record.after, "unit {unit}");
         assert_eq!(output, chain_state(&sequencer.rpc, unit + 1).await, "unit {unit}");
         (before, steps) = (output, steps + made);
     }
@@ -149,5 +146,5 @@ async fn export(network: &Network, verifier: &Node, guest: &Path, unit: u64) {
         .arg(folder.join("program.elf"))
         .arg("--unit")
         .arg(folder.join(format!("unit-{unit}.bin"))));
-    assert!(ran.contains(&after), "{ran}");
+    assert!(ran.contains("checked"), "{ran}");
 }

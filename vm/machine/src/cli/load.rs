@@ -10,6 +10,8 @@ use super::Source;
 pub struct Loaded {
     pub program: Program,
     pub oracle: Preimages,
+    /// What a unit's output must be.
+    pub expected: Option<alloy_primitives::B256>,
     input: [u8; 64],
 }
 
@@ -28,6 +30,7 @@ impl Loaded {
         let mut input = [0; 64];
         input[..given.len()].copy_from_slice(&given);
         let mut oracle = Preimages::default();
+        let mut expected = None;
         if let Some(path) = &source.unit {
             let file = path.display();
             let bytes = std::fs::read(path).wrap_err_with(|| format!("failed to read {file}"))?;
@@ -35,12 +38,14 @@ impl Loaded {
             oracle
                 .insert_unit(&unit)
                 .wrap_err_with(|| format!("{file}: the l1 block is malformed"))?;
+            expected = Some(unit.after);
             input[..32].copy_from_slice(unit.before.as_slice());
             input[32..].copy_from_slice(unit.advice.as_slice());
         }
         Ok(Self {
             program,
             oracle,
+            expected,
             input,
         })
     }

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bitsect_machine::{Engine, Interpreter, Machine, Missing, Status};
+use bitsect_machine::{Engine, EngineKind, Interpreter, Machine, Missing, Status};
 use clap::{Args, Parser, Subcommand};
-use eyre::{Context, Result};
+use eyre::{Context, Result, ensure};
 
 use load::Loaded;
 
@@ -31,6 +31,9 @@ enum Command {
         /// Stop after so many steps.
         #[arg(long, value_name = "N", default_value_t = u64::MAX)]
         steps: u64,
+        /// What runs it.
+        #[arg(long, value_enum, default_value_t = EngineKind::Fast)]
+        engine: EngineKind,
         /// Print how many steps each function takes, the dearest first. Takes the interpreter.
         #[arg(long)]
         profile: bool,
@@ -83,13 +86,14 @@ impl Cli {
             Command::Run {
                 source,
                 steps,
+                engine,
                 profile,
             } => {
                 let loaded = Loaded::new(&source)?;
                 if profile {
                     profile::run(&loaded, steps)
                 } else {
-                    run(&loaded, steps)
+                    run(&loaded, steps, engine)
                 }
             }
             Command::Trace { source, from, count } => trace(&Loaded::new(&source)?, from, count),
@@ -99,14 +103,15 @@ impl Cli {
     }
 }
 
-fn run(loaded: &Loaded, steps: u64) -> Result<ExitCode> {
+fn run(loaded: &Loaded, steps: u64, kind: EngineKind) -> Result<ExitCode> {
     let mut machine = loaded.machine()?;
-    let mut engine = Interpreter;
+    let mut engine = kind.engine();
     let start = Instant::now();
     // A halted machine makes steps for ever: count those that do something.
-    let ended = run_until_stop(&mut machine, &mut engine, steps, loaded);
+    let ended = run_until_stop(&mut machine, engine.as_mut(), steps, loaded);
     let seconds = start.elapsed().as_secs_f64();
     let made = machine.stopped_at().unwrap_or(machine.steps());
+    println!("engine   {kind}");
     println!("steps    {made}");
     println!("seconds  {seconds:.3}");
     println!("mips     {:.1}", made as f64 / seconds / 1e6);
@@ -114,6 +119,10 @@ fn run(loaded: &Loaded, steps: u64) -> Result<ExitCode> {
     println!("output   {}", machine.output());
     println!("state    {}", machine.root());
     ended.wrap_err("failed to go on")?;
+    if let Some(expected) = loaded.expected {
+        ensure!(machine.output() == expected, "the node's S_{{k+1}} is {expected}");
+        println!("checked  the output is the node's S_{{k+1}}");
+    }
     Ok(exit_code(machine.status()))
 }
 
@@ -136,7 +145,9 @@ fn run_until_stop(
 
 fn trace(loaded: &Loaded, from: u64, count: u64) -> Result<ExitCode> {
     let mut machine = loaded.machine()?;
-    Interpreter.run_to(&mut machine, from, &loaded.oracle)?;
+    EngineKind::Fast
+        .engine()
+        .run_to(&mut machine, from, &loaded.oracle)?;
     for _ in 0..count {
         if machine.status() != Status::Running {
             println!("{:>12}  {}", machine.steps(), show::status(machine.status()));
@@ -156,7 +167,9 @@ fn trace(loaded: &Loaded, from: u64, count: u64) -> Result<ExitCode> {
 
 fn prove(loaded: &Loaded, step: u64) -> Result<ExitCode> {
     let mut machine = loaded.machine()?;
-    Interpreter.run_to(&mut machine, step, &loaded.oracle)?;
+    EngineKind::Fast
+        .engine()
+        .run_to(&mut machine, step, &loaded.oracle)?;
     let text = show::instruction(&machine);
     let witness = machine.prove_step(&loaded.oracle)?;
     show::witness(step, &text, &witness);
@@ -172,7 +185,9 @@ fn root(loaded: &Loaded, step: Option<u64>) -> Result<ExitCode> {
         Some(_) => loaded.machine()?,
         None => Machine::new(&loaded.program, &[0; 64])?,
     };
-    Interpreter.run_to(&mut machine, step.unwrap_or_default(), &loaded.oracle)?;
+    EngineKind::Fast
+        .engine()
+        .run_to(&mut machine, step.unwrap_or_default(), &loaded.oracle)?;
     println!("{}", machine.root());
     Ok(ExitCode::SUCCESS)
 }
