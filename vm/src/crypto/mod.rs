@@ -1,7 +1,7 @@
-//! Signature recovery in few steps on a 32-bit machine without carries (docs/guest.md).
+//! Signature recovery and key tweaks in few steps on a 32-bit machine without carries (docs/guest.md).
 //!
-//! Only the guest computes with this: native builds use libsecp256k1, and tests compare the two. Nothing here is
-//! secret, so nothing takes constant time.
+//! Native builds recover by libsecp256k1, which tests compare with; tweaks are rare enough to be the same code.
+//! Nothing here is secret, so nothing takes constant time.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
@@ -14,4 +14,4 @@ mod point;
 mod recover;
 mod split;
 
-pub use recover::recover_public_key;
+pub use recover::{recover_public_key, tweaked_key};

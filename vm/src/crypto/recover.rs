@@ -27,6 +27,19 @@ pub fn recover_public_key(hash: &[u8; 32], signature: &[u8; 64], odd: bool) -> O
     Some(bytes)
 }
 
+/// Adds `tweak` times the generator to the point that an x-only key names (BIP-0340: the one whose y is even). Gives
+/// the sum's x; `None` where the key names no point, or the sum is infinity.
+pub fn tweaked_key(key: &[u8; 32], tweak: &[u8; 32]) -> Option<[u8; 32]> {
+    let x = Field::from_bytes(key);
+    // x is below the field's prime.
+    (x.normal().to_bytes() == *key).then_some(())?;
+    let y = x.squared().times(&x).plus(&Field::small(7)).root()?;
+    let y = if y.is_odd() { y.negated() } else { y };
+    let tweak = <Scalar as Reduce<U256>>::reduce_bytes(&(*tweak).into());
+    let sum = combination(&split(&tweak), &split(&Scalar::ONE), &Affine { x, y }).affine()?;
+    Some(sum.x.to_bytes())
+}
+
 /// Reads a number that is neither zero nor above the order.
 fn scalar(bytes: &[u8; 32]) -> Option<Scalar> {
     let scalar = Option::<Scalar>::from(Scalar::from_repr((*bytes).into()))?;
@@ -82,6 +95,21 @@ mod tests {
             let found = recover_public_key(&hash, &signature.to_bytes().into(), id.is_y_odd()).unwrap();
             let expected = key.verifying_key().to_encoded_point(false);
             prop_assert_eq!(&found[..], &expected.as_bytes()[1..]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tweaks_as_the_library_does(key in number(), tweak in number()) {
+            use k256::elliptic_curve::ops::MulByGenerator;
+            use k256::elliptic_curve::point::{AffineCoordinates, DecompressPoint};
+            let point = k256::AffinePoint::decompress(&key.into(), 0.into());
+            let theirs = Option::<k256::AffinePoint>::from(point).and_then(|point| {
+                let tweak = <Scalar as Reduce<U256>>::reduce_bytes(&tweak.into());
+                let sum = k256::ProjectivePoint::mul_by_generator(&tweak) + k256::ProjectivePoint::from(point);
+                (sum != k256::ProjectivePoint::IDENTITY).then(|| sum.to_affine().x().into())
+            });
+            prop_assert_eq!(tweaked_key(&key, &tweak), theirs);
         }
     }
 

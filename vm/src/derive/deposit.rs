@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use alloy_primitives::{Address, B256};
 
 use super::bitcoin::{
-    L1Transaction, OP_CHECKSIG, OP_CSV, OP_DROP, OP_RETURN, key_spend_script, op_return_data, push_bytes,
-    tap_leaf_hash, tweaked_script,
+    L1Transaction, OP_1, OP_CHECKSIG, OP_CSV, OP_DROP, OP_RETURN, TxOut, key_spend_script, op_return_data,
+    push_bytes, tap_leaf_hash, tweaked_script,
 };
 use crate::chain::{DeriveParams, OutPoint};
 
@@ -73,11 +73,18 @@ pub(super) fn find_deposit(
         .outputs
         .iter()
         .find_map(|output| DepositTag::of_script(output.script))?;
+    let is_candidate = |output: &TxOut<'_>| {
+        output.value >= params.min_deposit && matches!(output.script, [OP_1, 32, key @ ..] if key.len() == 32)
+    };
+    // The script takes curve arithmetic: nobody is to have it done for an output of no value.
+    if !transaction.outputs.iter().any(is_candidate) {
+        return None;
+    }
     let script = tag.output_script(params)?;
     let vout = transaction
         .outputs
         .iter()
-        .position(|output| output.script == script && output.value >= params.min_deposit)?;
+        .position(|output| is_candidate(output) && output.script == script)?;
     Some((
         OutPoint {
             txid: transaction.txid,

@@ -1,6 +1,7 @@
 //! The L1 unit: what one Bitcoin block changes in chain state.
 
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use super::bitcoin::{L1Block, L1Transaction};
 use super::cursor::HeaderError;
@@ -106,7 +107,8 @@ pub(crate) fn settle(params: &ChainParams, state: &mut ChainState) {
 /// What has been found in the part of a block that was read.
 struct Scan<'a> {
     params: &'a ChainParams,
-    vault_script: Vec<u8>,
+    /// Computed where the first deposit is spent: curve arithmetic is most of what a block costs the machine.
+    vault_script: OnceCell<Vec<u8>>,
     height: u32,
     baton: OutPoint,
     batches: Vec<CommittedBatch>,
@@ -120,7 +122,7 @@ impl<'a> Scan<'a> {
             |deposit: &OpenDeposit| height <= deposit.height.saturating_add(params.derive.deposit_window);
         Self {
             params,
-            vault_script: vault_script(&params.derive).unwrap_or_default(),
+            vault_script: OnceCell::new(),
             height,
             baton: state.baton,
             batches: state.batches.clone(),
@@ -183,7 +185,8 @@ impl<'a> Scan<'a> {
     fn close_deposit(&mut self, at: usize, transaction: &L1Transaction<'_>, index: usize) {
         let deposit = self.deposits.remove(at);
         let vout = u32::try_from(index).unwrap_or(u32::MAX);
-        if let Some(sats) = accepted_sats(&self.vault_script, transaction, index) {
+        let vault = || vault_script(&self.params.derive).unwrap_or_default();
+        if let Some(sats) = accepted_sats(self.vault_script.get_or_init(vault), transaction, index) {
             let vault_output = OutPoint {
                 txid: transaction.txid,
                 vout,
@@ -197,8 +200,8 @@ impl<'a> Scan<'a> {
     }
 
     fn scan_outputs(&mut self, transaction: &L1Transaction<'_>) {
-        if let Some((outpoint, to)) = find_deposit(&self.params.derive, transaction)
-            && self.deposits.len() < MAX_OPEN_DEPOSITS
+        if self.deposits.len() < MAX_OPEN_DEPOSITS
+            && let Some((outpoint, to)) = find_deposit(&self.params.derive, transaction)
             && let Err(at) = self
                 .deposits
                 .binary_search_by(|open| open.outpoint.cmp(&outpoint))

@@ -15,7 +15,7 @@ pub use reader::DecodeError;
 #[cfg(feature = "std")]
 pub(crate) use reader::Reader;
 pub use script::{Instruction, Instructions, op_return_data, push_bytes};
-pub(crate) use script::{OP_CHECKSIG, OP_CSV, OP_DROP, OP_ENDIF, OP_IF, OP_RETURN};
+pub(crate) use script::{OP_1, OP_CHECKSIG, OP_CSV, OP_DROP, OP_ENDIF, OP_IF, OP_RETURN};
 pub use taproot::{key_spend_script, tap_leaf_hash, tweaked_script};
 #[cfg(feature = "std")]
 pub(crate) use transaction::Parts;

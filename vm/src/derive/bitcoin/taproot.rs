@@ -2,13 +2,10 @@
 
 use alloc::vec::Vec;
 use alloy_primitives::B256;
-use k256::elliptic_curve::ops::Reduce;
-use k256::elliptic_curve::point::{AffineCoordinates, DecompressPoint};
-use k256::elliptic_curve::subtle::Choice;
-use k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar, U256};
 use sha2::{Digest, Sha256};
 
 use super::script::OP_1;
+use crate::crypto::tweaked_key;
 
 /// Leaf version of BIP-0342 scripts.
 const TAPSCRIPT: u8 = 0xc0;
@@ -36,16 +33,12 @@ pub fn tap_leaf_hash(script: &[u8]) -> Option<B256> {
 pub fn tweaked_script(internal_key: &B256, merkle_root: Option<&B256>) -> Option<Vec<u8>> {
     let root = merkle_root.map(B256::as_slice).unwrap_or_default();
     let tweak = tagged_hash("TapTweak", [internal_key.as_slice(), root]);
-    let point = AffinePoint::decompress(&FieldBytes::from(internal_key.0), Choice::from(0));
-    let point = Option::<AffinePoint>::from(point)?;
-    // A tweak at or above the group order has probability 2^-128; reducing it only makes such an output
+    // A tweak at or above the group order has probability 2^-128; that it is reduced only makes such an output
     // unrecognisable.
-    let tweak = <Scalar as Reduce<U256>>::reduce_bytes(&tweak.into());
-    #[allow(clippy::arithmetic_side_effects, reason = "group arithmetic cannot overflow")]
-    let output = (ProjectivePoint::from(point) + ProjectivePoint::GENERATOR * tweak).to_affine();
+    let output = tweaked_key(internal_key, &tweak)?;
     let mut script = Vec::with_capacity(34);
     script.extend([OP_1, 32]);
-    script.extend_from_slice(&output.x());
+    script.extend_from_slice(&output);
     Some(script)
 }
 
