@@ -401,6 +401,13 @@ fn the_same_bitcoin_gives_the_same_units() {
 }
 
 #[test]
+fn real_blocks_are_read() {
+    for (mut sim, block) in simulation::real_blocks() {
+        assert_eq!(sim.read(block), ["l1"]);
+    }
+}
+
+#[test]
 fn a_state_has_one_encoding() {
     let (sim, _) = start();
     let encoded = sim.chain.encode();

@@ -15,7 +15,7 @@ use bitsect_vm::chain::{
     BlobRef, Blobs, ChainParams, ChainState, DeriveParams, ExecutionParams, GenesisConfig, L1Info, L1Network,
     Transaction, genesis_alloc, genesis_header,
 };
-use bitsect_vm::derive::bitcoin::sha256d;
+use bitsect_vm::derive::bitcoin::{L1Header, sha256d};
 use bitsect_vm::derive::payload::{Batch, BatchBlock, encode};
 use bitsect_vm::derive::{L1Cursor, UnitKind, commit_tag_script, frame_script};
 use bitsect_vm::record::{UnitRecord, record_unit};
@@ -256,6 +256,11 @@ impl Simulation {
     pub fn mine(&mut self, transactions: Vec<bitcoin::Transaction>) -> Vec<String> {
         self.time += 60;
         let bytes = self.block(transactions);
+        self.read(bytes)
+    }
+
+    /// Does the unit that reads this block, and every unit that follows from it.
+    pub fn read(&mut self, bytes: Vec<u8>) -> Vec<String> {
         let before = self.log.len();
         let hash = sha256d([&bytes[..80]]);
         loop {
@@ -432,6 +437,31 @@ impl Simulation {
         let transactions = self.post(&encode(batch).unwrap(), 1);
         self.mine(transactions)
     }
+}
+
+/// Real Bitcoin blocks, each after a chain that ends with its parent: fixtures/bitcoin_blocks.txt.
+pub fn real_blocks() -> Vec<(Simulation, Vec<u8>)> {
+    let lines = include_str!("../fixtures/bitcoin_blocks.txt").lines();
+    let blocks = lines.map(|line| {
+        let [_, height, hex] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let bytes: Vec<u8> = alloy_primitives::hex::decode(hex).unwrap();
+        let header = L1Header::decode(bytes[..80].try_into().unwrap());
+        let mut sim = Simulation::new(&[]);
+        sim.params.derive.network = L1Network::Bitcoin;
+        sim.chain.l1 = L1Cursor {
+            hash: header.previous_hash,
+            height: height.parse::<u32>().unwrap() - 1,
+            times: vec![header.time - 600],
+            bits: header.bits,
+            interval_start_bits: header.bits,
+            interval_start_time: header.time - 600,
+            last_hard_bits: header.bits,
+            ..sim.chain.l1
+        };
+        sim.units = vec![sim.chain.commitment()];
+        (sim, bytes)
+    });
+    blocks.collect()
 }
 
 pub fn output(sats: u64, script_pubkey: ScriptBuf) -> TxOut {
