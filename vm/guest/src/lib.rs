@@ -20,6 +20,7 @@ extern crate alloc;
 extern crate std;
 
 mod block;
+mod keccak;
 mod merkle;
 mod message;
 mod oracle;
@@ -27,6 +28,7 @@ pub mod params;
 mod unit;
 
 pub use block::VerifiedBlock;
+pub use keccak::keccak256;
 pub use message::WalkError;
 pub use oracle::{Block, Digest, Oracle};
 pub use unit::{UnitError, run};

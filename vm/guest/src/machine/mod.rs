@@ -2,10 +2,11 @@
 #![allow(unsafe_code, reason = "there is no operating system below")]
 
 mod heap;
+mod recover;
 
 use alloy_primitives::B256;
 use bitsect_guest::params::{SECTION_SIZE, empty_section, read};
-use bitsect_guest::{Block, Digest, Oracle, run};
+use bitsect_guest::{Block, Digest, Oracle, keccak256, run};
 use bitsect_vm::chain::BlobRef;
 use bitsect_vm::oracle;
 use bitsect_vm::state::Node;
@@ -32,6 +33,8 @@ core::arch::global_asm!(
     "call {main}",
     main = sym main,
 );
+
+core::arch::global_asm!(include_str!("memory.s"));
 
 struct Machine;
 
@@ -61,6 +64,7 @@ impl Oracle for Machine {
 }
 
 extern "C" fn main() -> ! {
+    recover::install();
     // SAFETY: a static is valid to read.
     let section = unsafe { (&raw const PARAMS).read_volatile() };
     let (before, advice) = oracle::input();
@@ -71,6 +75,19 @@ extern "C" fn main() -> ! {
             oracle::exit(0)
         }
         None => oracle::trap(),
+    }
+}
+
+/// What alloy-primitives hashes with (its feature `native-keccak`).
+///
+/// # Safety
+/// `bytes` has `len` bytes, and `output` room for 32.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn native_keccak256(bytes: *const u8, len: usize, output: *mut u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        let hash = keccak256(core::slice::from_raw_parts(bytes, len));
+        output.copy_from_nonoverlapping(hash.as_ptr().cast(), size_of_val(&hash));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The program on the machine: for every unit of a chain its output is the native result.
 
+mod memory;
 #[path = "../../../tests/derivation/simulation.rs"]
 #[expect(dead_code, reason = "shared with the tests of derivation")]
 mod simulation;
@@ -82,6 +83,21 @@ fn every_unit_of_a_busy_chain() {
         assert_eq!(machine.status(), Status::Halted { exit_code: 0 }, "{what}");
         assert_eq!(machine.output(), record.after, "{what}");
         println!("{:>12} steps  {what}", machine.stopped_at().unwrap());
+    }
+}
+
+#[test]
+fn real_blocks() {
+    for (mut sim, block) in simulation::real_blocks() {
+        let size = block.len();
+        sim.read(block);
+        let machine = run_unit(&program(&sim.params), &sim.records[0]);
+        assert_eq!(machine.status(), Status::Halted { exit_code: 0 });
+        assert_eq!(machine.output(), sim.records[0].after);
+        println!(
+            "{:>12} steps  l1 block of {size} bytes",
+            machine.stopped_at().unwrap()
+        );
     }
 }
 

@@ -115,7 +115,7 @@ pub fn block_of(
 }
 
 /// Walks to the block and compares it with the native one.
-fn compare(bytes: &[u8]) {
+pub fn compare(bytes: &[u8]) {
     let native = L1Block::decode(bytes).unwrap();
     let oracle = MapOracle::of_block(bytes);
     let walked = VerifiedBlock::read(&oracle, &native.header.hash()).unwrap();

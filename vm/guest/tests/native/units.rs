@@ -19,6 +19,18 @@ fn every_unit_of_a_busy_chain() {
 }
 
 #[test]
+fn real_blocks() {
+    for (mut sim, block) in super::simulation::real_blocks() {
+        super::blocks::compare(&block);
+        sim.read(block);
+        let record = &sim.records[0];
+        let oracle = MapOracle::of_unit(record);
+        let after = run(&oracle, &sim.params, &record.before, &record.advice).unwrap();
+        assert_eq!(after, record.after);
+    }
+}
+
+#[test]
 fn wrong_advice_has_no_result() {
     let sim = busy_chain(2, 3);
     let reads_l1: Vec<&UnitRecord> = sim
