@@ -133,7 +133,11 @@ pub fn arithmetic() -> impl Strategy<Value = u32> {
     prop_oneof![
         (registers.clone(), 0_u32..2).prop_map(|(word, funct7)| word | funct7 << 25 | 0x33),
         (registers.clone(), subtract).prop_map(|(word, operation)| word & !0x7000 | operation),
-        any::<u32>().prop_map(|word| word & !0x7f | 0x13),
+        any::<u32>().prop_map(|word| match word >> 12 & 7 {
+            1 => word & 0x01ff_ff80 | 0x13,
+            5 => word & 0x41ff_ff80 | 0x13,
+            _ => word & !0x7f | 0x13,
+        }),
         (registers, 0_u32..2).prop_map(|(word, kind)| word & !0x7000 | kind << 30 | 0x5013),
         any::<u32>().prop_map(|word| word & !0x7f | 0x37),
         any::<u32>().prop_map(|word| word & !0x7f | 0x17),
