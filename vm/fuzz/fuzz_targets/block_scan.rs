@@ -98,8 +98,6 @@ fn check_decoding(bytes: &[u8]) -> Option<L1Block<'_>> {
             .map(|one| one.compute_txid().to_byte_array().into())
             .collect();
         block.txdata.first().is_some_and(bitcoin::Transaction::is_coinbase)
-            // A transaction without outputs is never in a block; they may be too many for our count.
-            && block.txdata.iter().all(|one| !one.output.is_empty())
             && merkle_root(ids).is_some()
             && block.check_merkle_root()
             && block.check_witness_commitment()

@@ -177,6 +177,21 @@ fn every_count_of_transactions() {
 }
 
 #[test]
+fn transactions_without_outputs() {
+    // Bitcoin Core has none of them in a block. Natively and in the machine they are read all the same.
+    let empty = |seed| {
+        let mut transaction = of_64_bytes(seed);
+        transaction.output.clear();
+        transaction
+    };
+    compare(&serialize(&block_of(
+        vec![7; 9],
+        (1..30).map(empty).collect(),
+        None,
+    )));
+}
+
+#[test]
 fn a_header_has_one_block() {
     let with_witness = |reserved| block_of(vec![1; 5], vec![of_64_bytes(3), of_64_bytes(4)], reserved);
     // The witnesses are left out, and the coinbase commits to them.
