@@ -13,15 +13,17 @@ mod machine;
 mod memory;
 mod oracle;
 mod program;
+mod snapshot;
 mod tree;
 mod witness;
 
-pub use engine::EngineKind;
+pub use engine::{EngineKind, UnknownEngine};
 pub use execute::{Effect, Trap, Write, execute, memory_address};
 pub use instruction::{AluOp, BranchOp, Instruction, LoadOp, REGISTER_NAMES, StoreOp};
 pub use interpret::{Engine, Interpreter};
 pub use machine::{Machine, Missing, Status};
 pub use oracle::{Oracle, Preimages, Sha256Preimage, compress};
 pub use program::{Program, ProgramError, Symbol};
+pub use snapshot::{History, HistoryError, Limits};
 pub use tree::{DEPTH, zero_root};
 pub use witness::{Access, NodeWrite, StepWitness, WitnessError};

@@ -117,6 +117,11 @@ impl Memory {
         self.mapping[page] & TOUCHED != 0
     }
 
+    /// Lists the pages that were ever written, ascending.
+    pub(crate) fn touched(&self) -> Vec<usize> {
+        (0..PAGES).filter(|page| self.is_touched(*page)).collect()
+    }
+
     /// Lists the pages that have a flag, ascending, and takes it from them.
     pub(crate) fn take_flagged(&mut self, flag: u8) -> Vec<usize> {
         let mut pages = Vec::new();

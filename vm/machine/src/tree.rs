@@ -108,6 +108,32 @@ impl Tree {
         !self.opaque.is_empty()
     }
 
+    /// Gives the nodes that are known by their hash alone: level and hash by first leaf.
+    pub(crate) const fn opaque(&self) -> &BTreeMap<u32, (u32, B256)> {
+        &self.opaque
+    }
+
+    /// Puts nodes that are known by their hash alone into a new tree. The memory under them is zero.
+    pub(crate) fn restore(&mut self, memory: &mut Memory, opaque: &BTreeMap<u32, (u32, B256)>) {
+        for (first, (level, hash)) in opaque {
+            let place = Place {
+                level: *level,
+                index: first >> level,
+            };
+            self.hide(memory, place, *hash);
+        }
+    }
+
+    /// Makes a node one that is known by its hash alone.
+    fn hide(&mut self, memory: &mut Memory, place: Place, hash: B256) {
+        memory.clear(place.first_leaf(), place.leaf_count());
+        self.opaque.insert(place.first_leaf(), (place.level, hash));
+        if place.level >= PAGE_LEVEL {
+            self.set(place.heap(), hash);
+            self.unhashed.insert(place.heap());
+        }
+    }
+
     fn get(&self, heap: usize) -> B256 {
         self.nodes[heap] ^ zero_root(DEPTH - heap.ilog2())
     }
@@ -336,12 +362,7 @@ impl Tree {
                 self.fill_children(memory, place, &node, oracle);
             }
         } else {
-            memory.clear(place.first_leaf(), place.leaf_count());
-            self.opaque.insert(place.first_leaf(), (place.level, hash));
-            if place.level >= PAGE_LEVEL {
-                self.set(place.heap(), hash);
-                self.unhashed.insert(place.heap());
-            }
+            self.hide(memory, place, hash);
         }
     }
 
