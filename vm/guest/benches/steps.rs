@@ -14,7 +14,9 @@ use std::time::Instant;
 use alloy_primitives::{Address, B256, TxKind, U256, keccak256};
 use bitcoin::OutPoint;
 use bitsect_guest::params;
-use bitsect_machine::{Engine, Interpreter, Machine, Preimages, Program, Status};
+use bitsect_machine::{
+    Engine, EngineKind, History, Interpreter, Limits, Machine, Preimages, Program, Status,
+};
 use bitsect_vm::chain::Transaction;
 use bitsect_vm::record::UnitRecord;
 use k256::ecdsa::SigningKey;
@@ -41,6 +43,7 @@ fn main() {
     bench.blocks();
     bench.loops();
     bench.l1();
+    bench.bisection();
 }
 
 struct Bench {
@@ -62,20 +65,48 @@ fn token_init_code(owner: Address) -> Vec<u8> {
     code
 }
 
+/// Code that puts a signature into memory, as `ecrecover` takes it.
+fn recovery_setup() -> Vec<u8> {
+    let key = SigningKey::from_slice(&[9; 32]).unwrap();
+    let (signature, parity) = key.sign_prehash_recoverable(&[5; 32]).unwrap();
+    let (r, s) = signature.split_bytes();
+    let mut v = [0; 32];
+    v[31] = 27 + u8::from(parity.is_y_odd());
+    let mut setup = Vec::new();
+    for (at, word) in [[5; 32], v, r.into(), s.into()].iter().enumerate() {
+        setup.push(0x7f);
+        setup.extend(word);
+        setup.extend([0x60, at as u8 * 32, 0x52]);
+    }
+    setup
+}
+
+/// Code that calls a precompile on the first bytes of memory.
+fn call(precompile: u8, size: u8) -> [u8; 13] {
+    [
+        0x60, 32, 0x60, 128, 0x60, size, 0x60, 0, 0x60, precompile, 0x5a, 0xfa, 0x50,
+    ]
+}
+
 fn show(what: &str, steps: u64) {
     println!("{steps:>15}  {what}");
 }
 
 impl Bench {
-    /// Counts a unit's steps.
-    fn steps(&self, sim: &Simulation, record: &UnitRecord) -> u64 {
+    /// A unit's machine before its first step, and its oracle.
+    fn machine(&self, sim: &Simulation, record: &UnitRecord) -> (Machine, Preimages) {
         let program = Program::from_elf(&params::write(&self.program, &sim.params).unwrap()).unwrap();
         let mut oracle = Preimages::default();
         oracle.insert_unit(record).unwrap();
         let mut input = [0; 64];
         input[..32].copy_from_slice(record.before.as_slice());
         input[32..].copy_from_slice(record.advice.as_slice());
-        let mut machine = Machine::new(&program, &input).unwrap();
+        (Machine::new(&program, &input).unwrap(), oracle)
+    }
+
+    /// Counts a unit's steps.
+    fn steps(&self, sim: &Simulation, record: &UnitRecord) -> u64 {
+        let (mut machine, oracle) = self.machine(sim, record);
         let started = Instant::now();
         while machine.stopped_at().is_none() {
             let next = machine.steps() + 10_000_000;
@@ -159,22 +190,7 @@ impl Bench {
         show("KECCAK256 of 136 bytes (two permutations)", keccak - nothing);
         let keccak = self.round(2_000, &[], &[0x60, 64, 0x60, 0, 0x20, 0x50]);
         show("KECCAK256 of 64 bytes", keccak - nothing);
-        let key = SigningKey::from_slice(&[9; 32]).unwrap();
-        let (signature, parity) = key.sign_prehash_recoverable(&[5; 32]).unwrap();
-        let (r, s) = signature.split_bytes();
-        let mut v = [0; 32];
-        v[31] = 27 + u8::from(parity.is_y_odd());
-        let mut setup = Vec::new();
-        for (at, word) in [[5; 32], v, r.into(), s.into()].iter().enumerate() {
-            setup.push(0x7f);
-            setup.extend(word);
-            setup.extend([0x60, at as u8 * 32, 0x52]);
-        }
-        let call = |precompile, size| {
-            [
-                0x60, 32, 0x60, 128, 0x60, size, 0x60, 0, 0x60, precompile, 0x5a, 0xfa, 0x50,
-            ]
-        };
+        let setup = recovery_setup();
         show("ecrecover", self.round(20, &setup, &call(1, 128)) - nothing);
         show(
             "sha256 of 64 bytes",
@@ -184,6 +200,54 @@ impl Bench {
             "identity of 64 bytes",
             self.round(2_000, &setup, &call(4, 64)) - nothing,
         );
+    }
+
+    /// The time that a bisection takes in the dearest block: as much gas as it may have, all for signature recovery.
+    fn bisection(&self) {
+        let mut wallet = Wallet::new(1);
+        let mut sim = Simulation::new(&[wallet.address]);
+        sim.mine(vec![]);
+        self.block(&mut sim, vec![]);
+        // An endless loop: JUMPDEST, the call, JUMP back.
+        let mut code = recovery_setup();
+        let [high, low] = u16::try_from(code.len()).unwrap().to_be_bytes();
+        code.push(0x5b);
+        code.extend(call(1, 128));
+        code.extend([0x61, high, low, 0x56]);
+        let creates = (0..2).map(|_| wallet.call(TxKind::Create, 0, code.clone().into(), 14_900_000));
+        let batch = sim.batch(vec![(true, creates.collect())]);
+        let log = sim.mine_batch(&batch);
+        assert!(log[1].ends_with("2 transactions, 0 of the inbox"), "{log:?}");
+        let record = &sim.records[sim.records.len() - log.len() + 1];
+        let (mut machine, oracle) = self.machine(&sim, record);
+        let mut engine = EngineKind::Fast.engine();
+        let started = Instant::now();
+        let history = History::record(
+            &mut machine,
+            engine.as_mut(),
+            &oracle,
+            u64::MAX,
+            Limits::default(),
+        );
+        let recorded = started.elapsed().as_secs_f64();
+        assert_eq!(machine.output(), record.after);
+        let steps = machine.stopped_at().unwrap();
+        show("the dearest block: 29.8 M gas of ecrecover", steps);
+        let (count, bytes) = history.size();
+        let megabytes = bytes >> 20;
+        println!(
+            "recorded in {recorded:.1} s: {count} snapshots, {megabytes} MiB, at most {} steps apart",
+            history.longest_gap()
+        );
+        let mut slowest = 0.0_f64;
+        for move_number in 1..=32_u64 {
+            let step = steps / 33 * move_number + move_number * 7_919;
+            let started = Instant::now();
+            let mut there = history.machine_at(step, engine.as_mut(), &oracle).unwrap();
+            there.root();
+            slowest = slowest.max(started.elapsed().as_secs_f64());
+        }
+        println!("slowest of 32 states on the way: {slowest:.3} s");
     }
 
     fn l1(&self) {
