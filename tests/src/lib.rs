@@ -19,24 +19,28 @@ pub use wallet::Wallet;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up on it; a busy CI machine is slow.
+/// How long anything may stand still before a test gives up on it; a busy CI machine is slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The pause between two questions to another process, which has no event to wait for.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Asks until the answer is there.
+/// Asks until the answer is there. What says another reason why not, goes on: a slow machine takes its time.
 ///
 /// # Panics
-/// When it does not come in time; the message says what was waited for, and the last reason why not.
+/// When the same reason stays too long; the message says what was waited for.
 pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
 {
-    let start = Instant::now();
+    let mut last = String::new();
+    let mut since = Instant::now();
     loop {
         match ask().await {
             Ok(answer) => return answer,
-            Err(reason) => assert!(start.elapsed() < PATIENCE, "waited in vain for {what}: {reason}"),
+            Err(reason) if reason == last => {
+                assert!(since.elapsed() < PATIENCE, "waited in vain for {what}: {reason}");
+            }
+            Err(reason) => (last, since) = (reason, Instant::now()),
         }
         tokio::time::sleep(POLL).await;
     }
