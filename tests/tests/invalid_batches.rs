@@ -51,6 +51,15 @@ async fn dropped_batches(metrics: &str) -> String {
     line.expect("the metric").to_owned()
 }
 
+/// Waits for the metric: it follows the store, which the RPC reads.
+async fn counted(metrics: &str, expected: &str) {
+    until(expected, || async {
+        let got = dropped_batches(metrics).await;
+        if got == expected { Ok(()) } else { Err(got) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_batches_derive_to_nothing() {
     let network = Network::start(NetworkOptions::default()).await;
@@ -81,7 +90,7 @@ async fn invalid_batches_derive_to_nothing() {
         network.synced(&verifier.rpc).await;
         assert_eq!(verifier.rpc.height("safe").await, 0, "batch {count}");
         let expected = format!("bitsect_dropped_batches {count}");
-        assert_eq!(dropped_batches(&verifier.metrics).await, expected);
+        counted(&verifier.metrics, &expected).await;
     }
 
     // The first block stands, the second has a gap before its nonce.

@@ -159,7 +159,7 @@ fn unit_record(context: &Context, args: &mut Args, _: std::time::Instant) -> Rpc
     let snapshot = context.snapshot()?;
     let refused = |error: UnitError| match error {
         UnitError::NotDerived { .. } | UnitError::Store(StoreError::StateNotHeld { .. }) => {
-            error::invalid_params(error.to_string())
+            error::server(error.to_string())
         }
         error => error::internal(error),
     };
