@@ -153,17 +153,18 @@ enum Estimated {
     Request(Box<TransactionRequest>),
 }
 
-/// Records a unit for a dispute.
-fn unit_record(context: &Context, args: &mut Args, _: std::time::Instant) -> RpcResult<RecordAnswer> {
+/// Records a unit for a dispute; null when it is not derived yet.
+fn unit_record(context: &Context, args: &mut Args, _: std::time::Instant) -> RpcResult<Option<RecordAnswer>> {
     let unit: Number = args.required()?;
     let snapshot = context.snapshot()?;
     let refused = |error: UnitError| match error {
-        UnitError::NotDerived { .. } | UnitError::Store(StoreError::StateNotHeld { .. }) => {
-            error::server(error.to_string())
-        }
+        UnitError::Store(StoreError::StateNotHeld { .. }) => error::server(error.to_string()),
         error => error::internal(error),
     };
-    let start = unit::start(&snapshot, unit.0).map_err(refused)?;
+    let start = match unit::start(&snapshot, unit.0) {
+        Err(UnitError::NotDerived { .. }) => return Ok(None),
+        start => start.map_err(refused)?,
+    };
     let l1 = context
         .l1
         .as_ref()
@@ -173,10 +174,10 @@ fn unit_record(context: &Context, args: &mut Args, _: std::time::Instant) -> Rpc
     let block = tokio::runtime::Handle::current().block_on(l1.get_block_bytes(&hash));
     let block = block.map_err(|error| error::server(format!("Bitcoin Core: {error}")))?;
     let record = unit::record(&context.params, &snapshot, unit.0, start, block).map_err(refused)?;
-    Ok(RecordAnswer {
+    Ok(Some(RecordAnswer {
         record: record.encode().into(),
         params: context.params.encode().into(),
-    })
+    }))
 }
 
 fn estimate_l1_fee(context: &Context, args: &mut Args) -> RpcResult<Value> {

@@ -56,7 +56,10 @@ pub async fn export(args: ExportArgs) -> eyre::Result<()> {
         }
         (None, None) => bail!("failed to choose a unit: give its number or --block"),
     };
-    let answer: RecordAnswer = ask(&args.rpc_url, "rollup_unitRecord", json!([unit])).await?;
+    let answer: Option<RecordAnswer> = ask(&args.rpc_url, "rollup_unitRecord", json!([unit])).await?;
+    let Some(answer) = answer else {
+        bail!("failed to record unit {unit}: the node has not derived it yet");
+    };
     let record = UnitRecord::decode(&answer.record).wrap_err("failed to decode the node's record")?;
     std::fs::create_dir_all(&args.export)
         .wrap_err_with(|| format!("failed to make {}", args.export.display()))?;
