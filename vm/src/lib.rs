@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod address;
 pub mod chain;
 pub mod crypto;
 pub mod derive;

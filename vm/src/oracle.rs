@@ -8,18 +8,14 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, copy_nonoverlapping, with_exposed_provenance_mut};
 
+use crate::address::{
+    self, BLOCK, EXIT, HASH_OF_NODE, INPUT, KEY, MAX_CALL_LEVEL, NODE_FROM_HASH, OUTPUT, SHA256_PREIMAGE,
+};
 use crate::chain::BlobRef;
 use crate::state::Node;
 
-/// The largest node that a call takes: 64 MiB.
-const MAX_LEVEL: u32 = 20;
 /// Bytes of a leaf.
-const LEAF_SIZE: usize = 64;
-
-const KEY: usize = 0xffff_fe00;
-const BLOCK: usize = 0xffff_fe40;
-const INPUT: usize = 0xffff_fe80;
-const OUTPUT: usize = 0xffff_fec0;
+const LEAF_SIZE: usize = address::LEAF_SIZE as usize;
 
 /// Eight words in memory order: a hash.
 pub type Words = [u32; 8];
@@ -33,8 +29,8 @@ unsafe impl Sync for Leaf {}
 
 static SCRATCH: Leaf = Leaf(UnsafeCell::new([0; LEAF_SIZE]));
 
-const fn fixed<T>(address: usize) -> *mut T {
-    with_exposed_provenance_mut(address)
+const fn fixed<T>(address: u32) -> *mut T {
+    with_exposed_provenance_mut(address as usize)
 }
 
 /// Sets the key.
@@ -74,7 +70,7 @@ pub fn set_output(output: &B256) {
 /// `EXIT`.
 pub fn exit(code: u32) -> ! {
     // SAFETY: the call does not return.
-    unsafe { asm!("ecall", in("a7") 93, in("a0") code, options(noreturn)) }
+    unsafe { asm!("ecall", in("a7") EXIT, in("a0") code, options(noreturn)) }
 }
 
 /// Stops for good: nothing that continues from here has a result.
@@ -87,7 +83,7 @@ pub fn trap() -> ! {
 pub fn sha256_preimage() -> [u32; 16] {
     // SAFETY: the call writes the leaves of key and block only, which no allocation has.
     unsafe {
-        asm!("ecall", in("a7") 3, options(nostack));
+        asm!("ecall", in("a7") SHA256_PREIMAGE, options(nostack));
         fixed::<[u32; 16]>(BLOCK).read()
     }
 }
@@ -95,7 +91,7 @@ pub fn sha256_preimage() -> [u32; 16] {
 /// `HASH_OF_NODE`: the key becomes the hash of the node.
 fn hash_of_node(address: *const u8, level: u32) {
     // SAFETY: the call writes the key leaf only.
-    unsafe { asm!("ecall", in("a7") 2, in("a0") address, in("a1") level, options(nostack)) }
+    unsafe { asm!("ecall", in("a7") HASH_OF_NODE, in("a0") address, in("a1") level, options(nostack)) }
 }
 
 /// `NODE_FROM_HASH`: the node becomes the one whose hash is the key.
@@ -104,7 +100,7 @@ fn hash_of_node(address: *const u8, level: u32) {
 /// The node's memory must be free to write.
 unsafe fn node_from_hash(address: *mut u8, level: u32) {
     // SAFETY: the caller answers for the memory.
-    unsafe { asm!("ecall", in("a7") 1, in("a0") address, in("a1") level, options(nostack)) }
+    unsafe { asm!("ecall", in("a7") NODE_FROM_HASH, in("a0") address, in("a1") level, options(nostack)) }
 }
 
 /// Hashes one node.
@@ -147,7 +143,7 @@ impl Region {
         let size = leaves.saturating_mul(LEAF_SIZE);
         let Some(layout) = Layout::from_size_align(size, size)
             .ok()
-            .filter(|_| level <= MAX_LEVEL)
+            .filter(|_| level <= MAX_CALL_LEVEL)
         else {
             trap()
         };

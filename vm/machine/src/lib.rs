@@ -4,7 +4,6 @@
 //! [`Machine::prove_step`] gives all that a dispute publishes of one step, and [`StepWitness::verify`] checks it against
 //! nothing but the two roots.
 
-pub mod address;
 mod engine;
 mod execute;
 mod instruction;
@@ -17,6 +16,7 @@ mod snapshot;
 mod tree;
 mod witness;
 
+pub use bitsect_vm::address;
 pub use engine::{EngineKind, UnknownEngine};
 pub use execute::{Effect, Trap, Write, execute, memory_address};
 pub use instruction::{AluOp, BranchOp, Instruction, LoadOp, REGISTER_NAMES, StoreOp};

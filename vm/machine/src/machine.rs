@@ -5,6 +5,8 @@ use core::ops::Range;
 use alloy_primitives::B256;
 use bitsect_vm::chain::blob_root;
 
+use bitsect_vm::state::join;
+
 use crate::address::{
     A0, A1, A7, BLOCK, CONTROL, EXIT, HASH_OF_NODE, INPUT, KEY, LEAF_SIZE, MAX_CALL_LEVEL, NODE_FROM_HASH,
     OUTPUT, PROTECTED, REGISTERS, SHA256_PREIMAGE,
@@ -13,7 +15,7 @@ use crate::execute::Trap;
 use crate::memory::{Memory, PAGE_SIZE};
 use crate::oracle::Oracle;
 use crate::program::Program;
-use crate::tree::{Place, Tree, Unknown, node_of};
+use crate::tree::{Place, Tree, Unknown};
 
 /// Bytes of the longest text that engines translate; the longest seen has 2 MiB. Longer ones are interpreted.
 const MAX_TRANSLATED: usize = 64 << 20;
@@ -245,7 +247,7 @@ impl Machine {
     }
 
     fn set_key(&mut self, key: B256, oracle: &dyn Oracle) -> Result<(), Missing> {
-        self.set_leaf(KEY, &node_of(key, B256::ZERO), oracle)
+        self.set_leaf(KEY, &join(key, B256::ZERO), oracle)
     }
 
     fn set_leaf(&mut self, address: u32, leaf: &[u8; 64], oracle: &dyn Oracle) -> Result<(), Missing> {

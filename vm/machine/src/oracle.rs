@@ -6,7 +6,7 @@ use alloy_primitives::B256;
 use bitsect_vm::chain::{blob_root, commitment_node, hash_pair};
 use bitsect_vm::derive::bitcoin::DecodeError;
 use bitsect_vm::record::{UnitRecord, hashed_messages};
-use bitsect_vm::state::{Node, hash_node};
+use bitsect_vm::state::{Node, hash_node, join};
 
 /// The preimage of a SHA-256 compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Preimages {
                 .chunks(2)
                 .map(|pair| {
                     let right = pair.get(1).copied().unwrap_or(zero);
-                    self.insert_node(crate::tree::node_of(pair[0], right))
+                    self.insert_node(join(pair[0], right))
                 })
                 .collect();
             zero = hash_pair(&zero, &zero);

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use alloy_primitives::B256;
 use bitsect_vm::chain::hash_pair;
-use bitsect_vm::state::{Node, hash_node, hash_nodes};
+use bitsect_vm::state::{Node, hash_node, hash_nodes, join};
 
 use crate::memory::{Memory, PAGE_LEVEL, PAGES, UNHASHED};
 use crate::oracle::Oracle;
@@ -171,7 +171,7 @@ impl Tree {
             };
             let children: Vec<Node> = parents
                 .iter()
-                .map(|parent| node_of(self.get(2 * parent), self.get(2 * parent + 1)))
+                .map(|parent| join(self.get(2 * parent), self.get(2 * parent + 1)))
                 .collect();
             for (parent, hash) in parents.iter().zip(hash_nodes(&children)) {
                 self.set(*parent, hash);
@@ -212,7 +212,7 @@ impl Tree {
             }
             let pairs: Vec<Node> = hashes
                 .chunks_exact(2)
-                .map(|pair| node_of(pair[0], pair[1]))
+                .map(|pair| join(pair[0], pair[1]))
                 .collect();
             levels.push(hash_nodes(&pairs));
         }
@@ -372,12 +372,4 @@ impl Tree {
             self.fill(memory, child, B256::from_slice(hash), oracle);
         }
     }
-}
-
-/// Puts two hashes together.
-pub(crate) fn node_of(left: B256, right: B256) -> Node {
-    let mut node = [0; 64];
-    node[..32].copy_from_slice(left.as_slice());
-    node[32..].copy_from_slice(right.as_slice());
-    node
 }

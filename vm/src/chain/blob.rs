@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use alloy_primitives::B256;
 use alloy_rlp::{RlpDecodable, RlpEncodable};
 
-use crate::state::hash_node;
+use crate::state::{hash_node, join};
 
 /// Bytes of a leaf, and of an inner node: two child hashes.
+#[cfg(not(all(target_arch = "riscv32", target_os = "none")))]
 const LEAF_SIZE: usize = 64;
 
 /// Names a blob.
@@ -82,11 +83,7 @@ pub fn blob_root(bytes: &[u8]) -> B256 {
 
 /// Hashes a node of two children.
 pub fn hash_pair(left: &B256, right: &B256) -> B256 {
-    let mut node = [0; LEAF_SIZE];
-    let (low, high) = node.split_at_mut(32);
-    low.copy_from_slice(left.as_slice());
-    high.copy_from_slice(right.as_slice());
-    hash_node(&node)
+    hash_node(&join(*left, *right))
 }
 
 #[cfg(not(all(target_arch = "riscv32", target_os = "none")))]

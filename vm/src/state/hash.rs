@@ -22,7 +22,7 @@ pub const EMPTY: B256 = B256::ZERO;
 pub const STEM_TAG: B256 = b256!("6269747365637420737461746520747265653a207374656d206e6f64652f3100");
 
 /// Puts two halves together.
-pub(super) fn join(left: B256, right: B256) -> Node {
+pub fn join(left: B256, right: B256) -> Node {
     let mut node = [0; 64];
     let (a, b) = node.split_at_mut(32);
     a.copy_from_slice(left.as_slice());

@@ -16,7 +16,7 @@ mod walk;
 
 pub use changes::{AccountChange, StateChanges};
 pub use flat::{FlatState, MissingCode};
-pub use hash::{EMPTY, Node, STEM_TAG, hash_node, hash_nodes};
+pub use hash::{EMPTY, Node, STEM_TAG, hash_node, hash_nodes, join};
 pub use key::{
     BASIC_DATA, CHUNK_LEN, CODE_HASH, HEADER_CHUNKS, HEADER_CODE, HEADER_SLOTS, HEADER_STORAGE, TreeKey,
     chunk_count, chunk_key, chunks, header_key, pack_basic_data, slot_key, unpack_account,

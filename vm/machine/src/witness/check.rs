@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use alloy_primitives::B256;
+use bitsect_vm::chain::hash_pair;
 use bitsect_vm::state::hash_node;
 
 use super::prove::register_address;
@@ -12,7 +13,7 @@ use crate::execute::{Trap, Write, execute, memory_address};
 use crate::instruction::Instruction;
 use crate::machine::{Status, node_place};
 use crate::oracle::compress;
-use crate::tree::{DEPTH, Place, node_of};
+use crate::tree::{DEPTH, Place};
 
 /// Why a witness proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,11 +50,11 @@ pub enum WitnessError {
 type Control = [u32; 3];
 
 /// What a step writes, by what it read.
-enum Data<'a> {
+enum Data {
     Nothing,
     Word { address: u32, value: u32 },
     Node { place: Place, hash: B256 },
-    Key { hash: B256, read: &'a NodeWrite },
+    Key { hash: B256 },
     Preimage { hash: B256 },
 }
 
@@ -98,7 +99,7 @@ impl StepWitness {
         [pc, status, exit_code]: Control,
         reads: &mut Reads<'_>,
         text: &Range<u32>,
-    ) -> Result<(Data<'_>, Control), WitnessError> {
+    ) -> Result<(Data, Control), WitnessError> {
         let trap = |trap: Trap| Ok((Data::Nothing, [pc, trap as u32, exit_code]));
         if !pc.is_multiple_of(4) || !text.contains(&pc) {
             return trap(Trap::InstructionAddress);
@@ -139,7 +140,7 @@ impl StepWitness {
         [pc, status, exit_code]: Control,
         reads: &mut Reads<'_>,
         text: &Range<u32>,
-    ) -> Result<(Data<'_>, Control), WitnessError> {
+    ) -> Result<(Data, Control), WitnessError> {
         let [number, address, level] = [reads.register(A7)?, reads.register(A0)?, reads.register(A1)?];
         let next = [pc.wrapping_add(4), status, exit_code];
         let trap = Ok((Data::Nothing, [pc, Trap::BadCall as u32, exit_code]));
@@ -163,7 +164,8 @@ impl StepWitness {
                 Some(place) => {
                     let read = self.node.as_ref().ok_or(WitnessError::Part { part: "node" })?;
                     verify_write("node", read, place, self.before, self.before)?;
-                    Ok((Data::Key { hash: read.old, read }, next))
+                    same("node", read.old, read.new)?;
+                    Ok((Data::Key { hash: read.old }, next))
                 }
             },
             SHA256_PREIMAGE => {
@@ -172,8 +174,8 @@ impl StepWitness {
                     .as_ref()
                     .ok_or(WitnessError::Part { part: "preimage" })?;
                 same("preimage", reads.key()?, compress(&found.chaining, &found.block))?;
-                let key = hash_node(&node_of(found.chaining, B256::ZERO));
-                let hash = hash_node(&node_of(key, hash_node(&found.block)));
+                let key = hash_pair(&found.chaining, &B256::ZERO);
+                let hash = hash_pair(&key, &hash_node(&found.block));
                 Ok((Data::Preimage { hash }, next))
             }
             _ => trap,
@@ -181,32 +183,29 @@ impl StepWitness {
     }
 
     /// Checks the data write, and that nothing is in the witness that the step does not have.
-    fn verify_data(&self, data: &Data<'_>) -> Result<(), WitnessError> {
+    fn verify_data(&self, data: &Data) -> Result<(), WitnessError> {
         if !matches!(data, Data::Key { .. }) {
             absent("node", &self.node)?;
         }
         if !matches!(data, Data::Preimage { .. }) {
             absent("preimage", &self.preimage)?;
         }
+        if matches!(data, Data::Nothing) {
+            absent("data", &self.data)?;
+            return same("middle", self.before, self.middle);
+        }
+        let write = self.data.as_ref().ok_or(WitnessError::Part { part: "data" })?;
         let (place, new) = match *data {
-            Data::Nothing => {
-                absent("data", &self.data)?;
-                return same("middle", self.before, self.middle);
-            }
+            Data::Nothing => return Ok(()),
             Data::Word { address, value } => {
-                let write = self.data.as_ref().ok_or(WitnessError::Part { part: "data" })?;
                 let leaf = write.old_leaf.ok_or(WitnessError::Part { part: "data" })?;
                 same("data", hash_node(&leaf), write.old)?;
                 (Place::leaf(address), hash_node(&with_word(leaf, address, value)))
             }
             Data::Node { place, hash } => (place, hash),
-            Data::Key { hash, read } => {
-                same("node", hash, read.new)?;
-                (Place::leaf(KEY), hash_node(&node_of(hash, B256::ZERO)))
-            }
+            Data::Key { hash } => (Place::leaf(KEY), hash_pair(&hash, &B256::ZERO)),
             Data::Preimage { hash } => (Place::at(KEY, 1), hash),
         };
-        let write = self.data.as_ref().ok_or(WitnessError::Part { part: "data" })?;
         same("data", new, write.new)?;
         verify_write("data", write, place, self.before, self.middle)
     }

@@ -4,9 +4,9 @@ mod check;
 mod prove;
 
 use alloy_primitives::B256;
+use bitsect_vm::chain::hash_pair;
 
 use crate::oracle::Sha256Preimage;
-use crate::tree::node_of;
 
 pub use check::WitnessError;
 
@@ -79,12 +79,12 @@ fn with_word(mut leaf: [u8; 64], address: u32, value: u32) -> [u8; 64] {
 fn root_above(address: u32, level: u32, hash: B256, siblings: &[B256]) -> B256 {
     let mut index = u64::from(address) >> (6 + level);
     siblings.iter().fold(hash, |hash, sibling| {
-        let node = if index & 1 == 0 {
-            node_of(hash, *sibling)
+        let parent = if index & 1 == 0 {
+            hash_pair(&hash, sibling)
         } else {
-            node_of(*sibling, hash)
+            hash_pair(sibling, &hash)
         };
         index >>= 1;
-        bitsect_vm::state::hash_node(&node)
+        parent
     })
 }

@@ -1,4 +1,6 @@
-//! Where things are in the machine's memory (docs/machine.md).
+//! Where things are in the machine's memory, and the numbers of its calls (docs/machine.md).
+//!
+//! Program and machine both have them from here.
 
 /// Bytes of a leaf.
 pub const LEAF_SIZE: u32 = 64;
