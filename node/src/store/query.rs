@@ -234,24 +234,22 @@ pub(super) fn l1_block(view: &impl View, height: u32) -> Result<Option<L1Block>,
 
 /// The first and the last processed L1 block.
 pub(super) fn l1_range(view: &impl View) -> Result<[L1Block; 2], StoreError> {
-    let ends = [
-        first(view.l1_blocks(), "l1_blocks", |_| Ok(()))?,
-        last(view.l1_blocks(), "l1_blocks", |_| Ok(()))?,
-    ];
-    let [Some((first, ())), Some((last, ()))] = ends else {
-        return Err(StoreError::Empty);
-    };
-    let block = |key: [u8; 4]| {
-        must(view.l1_blocks(), "l1_blocks", &key, |row| {
-            rows::l1_block(u32::from_be_bytes(key), row)
-        })
-    };
-    Ok([block(first)?, block(last)?])
+    let first = l1_block_of(view, first(view.l1_blocks(), "l1_blocks", |_| Ok(()))?)?;
+    Ok([first, last_l1_block(view)?])
 }
 
 /// The last processed L1 block.
 pub(super) fn last_l1_block(view: &impl View) -> Result<L1Block, StoreError> {
-    l1_range(view).map(|[_, last]| last)
+    l1_block_of(view, last(view.l1_blocks(), "l1_blocks", |_| Ok(()))?)
+}
+
+/// The L1 block of a row at an end of the table.
+fn l1_block_of(view: &impl View, end: Option<([u8; 4], ())>) -> Result<L1Block, StoreError> {
+    let (key, ()) = end.ok_or(StoreError::Empty)?;
+    let height = u32::from_be_bytes(key);
+    must(view.l1_blocks(), "l1_blocks", &key, |row| {
+        rows::l1_block(height, row)
+    })
 }
 
 /// The encoded chain state after an L1 block.
