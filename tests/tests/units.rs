@@ -1,6 +1,9 @@
 //! The machine gives the node's `S_{k+1}` for every unit of a chain with every kind of traffic.
 
-use std::path::{Path, PathBuf};
+#[path = "../../vm/guest/tests/machine/built.rs"]
+mod built;
+
+use std::path::Path;
 use std::process::Command;
 
 use alloy_primitives::{Address, B256, U256};
@@ -10,28 +13,13 @@ use bitsect_node::unit::export::RecordAnswer;
 use bitsect_tests::{Network, NetworkOptions, Node, Rpc, Wallet, every_kind, program};
 use bitsect_vm::chain::ChainParams;
 use bitsect_vm::record::UnitRecord;
+use built::built;
 use serde_json::json;
 
 /// Units that the chain must have.
 const UNITS: u64 = 2_000;
 /// Steps after which a unit must have ended.
 const MAX_STEPS: u64 = 1 << 36;
-
-/// The program as `.ci/guest` builds it, or has built it.
-fn built_guest() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output = Command::new(root.join(".ci/guest"))
-        .env_remove("CARGO_TARGET_DIR")
-        .output()
-        .expect("bash is there");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let line = String::from_utf8(output.stdout).expect("a path");
-    PathBuf::from(line.rsplit_once(' ').expect("path and hash").0)
-}
 
 async fn record(rpc: &Rpc, unit: u64) -> (UnitRecord, ChainParams) {
     let answer = rpc.get("rollup_unitRecord", json!([unit])).await;
@@ -54,11 +42,7 @@ async fn chain_state(rpc: &Rpc, unit: u64) -> B256 {
 fn run(engine: &mut dyn Engine, program: &Program, record: &UnitRecord) -> (B256, u64) {
     let mut oracle = Preimages::default();
     oracle.insert_unit(record).expect("the node's block decodes");
-    let input: [u8; 64] = [record.before, record.advice]
-        .concat()
-        .try_into()
-        .expect("64 bytes");
-    let mut machine = Machine::new(program, &input).expect("4 GiB of address space");
+    let mut machine = Machine::new(program, &record.input()).expect("4 GiB of address space");
     engine
         .run_to(&mut machine, MAX_STEPS, &oracle)
         .expect("the record has every preimage");
@@ -86,7 +70,7 @@ async fn many_blocks(network: &Network, sequencer: &Node, wallet: &mut Wallet) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_machine_agrees_on_every_unit() {
-    let guest = built_guest();
+    let guest = built();
     let network = Network::start(NetworkOptions {
         block_time_ms: Some(10),
         ..NetworkOptions::default()

@@ -3,12 +3,12 @@
 //!
 //! `cargo bench -p bitsect-guest`
 
+#[path = "../tests/machine/built.rs"]
+mod built;
 #[path = "../../tests/derivation/simulation.rs"]
 #[expect(dead_code, reason = "shared with the tests of derivation")]
 mod simulation;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use alloy_primitives::{Address, B256, TxKind, U256, keccak256};
@@ -19,6 +19,7 @@ use bitsect_machine::{
 };
 use bitsect_vm::chain::Transaction;
 use bitsect_vm::record::UnitRecord;
+use built::built;
 use k256::ecdsa::SigningKey;
 use simulation::{Simulation, Wallet, output};
 
@@ -26,18 +27,7 @@ const TO: Address = Address::repeat_byte(0xaa);
 const TOKEN: &str = include_str!("../../benches/Token.hex");
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let built = Command::new(root.join(".ci/guest"))
-        .env_remove("CARGO_TARGET_DIR")
-        .output()
-        .unwrap();
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    let line = String::from_utf8(built.stdout).unwrap();
-    let program = std::fs::read(PathBuf::from(line.rsplit_once(' ').unwrap().0)).unwrap();
+    let program = std::fs::read(built()).unwrap();
     let bench = Bench { program };
     println!("{:>15}  what", "steps");
     bench.blocks();
@@ -98,20 +88,14 @@ impl Bench {
         let program = Program::from_elf(&params::write(&self.program, &sim.params).unwrap()).unwrap();
         let mut oracle = Preimages::default();
         oracle.insert_unit(record).unwrap();
-        let mut input = [0; 64];
-        input[..32].copy_from_slice(record.before.as_slice());
-        input[32..].copy_from_slice(record.advice.as_slice());
-        (Machine::new(&program, &input).unwrap(), oracle)
+        (Machine::new(&program, &record.input()).unwrap(), oracle)
     }
 
     /// Counts a unit's steps.
     fn steps(&self, sim: &Simulation, record: &UnitRecord) -> u64 {
         let (mut machine, oracle) = self.machine(sim, record);
         let started = Instant::now();
-        while machine.stopped_at().is_none() {
-            let next = machine.steps() + 10_000_000;
-            Interpreter.run_to(&mut machine, next, &oracle).unwrap();
-        }
+        Interpreter.run_to(&mut machine, u64::MAX, &oracle).unwrap();
         assert_eq!(machine.status(), Status::Halted { exit_code: 0 });
         assert_eq!(machine.output(), record.after);
         let steps = machine.stopped_at().unwrap();

@@ -11,7 +11,7 @@ use alloy_primitives::B256;
 use alloy_rlp::{Decodable, RlpDecodable, RlpEncodable};
 
 use crate::chain::{BlobRef, Blobs, BlockHash, ChainParams, ChainState, commitment_of};
-use crate::state::{Node, NodePath, NodeReader, TreeError, TreeState};
+use crate::state::{Node, NodePath, NodeReader, TreeError, TreeState, join};
 use crate::step::{BlockSource, StepError, UnitOutcome, step};
 
 pub use messages::hashed_messages;
@@ -69,6 +69,11 @@ pub enum RecordError {
 }
 
 impl UnitRecord {
+    /// Gives the machine's input leaf: `S_k`, then the advice.
+    pub fn input(&self) -> Node {
+        join(self.before, self.advice)
+    }
+
     /// Encodes the record for a file.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();

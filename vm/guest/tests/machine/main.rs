@@ -1,5 +1,6 @@
 //! The program on the machine: for every unit of a chain its output is the native result.
 
+mod built;
 mod memory;
 #[path = "../../../tests/derivation/simulation.rs"]
 #[expect(dead_code, reason = "shared with the tests of derivation")]
@@ -7,64 +8,42 @@ mod simulation;
 #[path = "../../../tests/derivation/traffic.rs"]
 mod traffic;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use alloy_primitives::B256;
 use bitsect_guest::params;
 use bitsect_machine::{Engine, Interpreter, Machine, Preimages, Program, Status, Trap};
 use bitsect_vm::chain::ChainParams;
 use bitsect_vm::record::UnitRecord;
+use bitsect_vm::state::Node;
+use built::built;
 use simulation::Simulation;
 use traffic::busy_chain;
 
 /// Steps after which a unit of these tests must have ended.
 const MAX_STEPS: u64 = 1_000_000_000;
 
-/// The program as `.ci/guest` builds it, or has built it.
-fn built() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let output = Command::new(root.join(".ci/guest"))
-        .env_remove("CARGO_TARGET_DIR")
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let line = String::from_utf8(output.stdout).unwrap();
-    let path = PathBuf::from(line.rsplit_once(' ').unwrap().0);
-    std::fs::read(path).unwrap()
-}
-
 fn program(params: &ChainParams) -> Program {
-    Program::from_elf(&params::write(&built(), params).unwrap()).unwrap()
+    Program::from_elf(&params::write(&std::fs::read(built()).unwrap(), params).unwrap()).unwrap()
 }
 
 /// Runs a unit; gives the machine as it ended.
-fn run(program: &Program, before: &B256, advice: &B256, oracle: &Preimages) -> Machine {
-    let mut input = [0; 64];
-    input[..32].copy_from_slice(before.as_slice());
-    input[32..].copy_from_slice(advice.as_slice());
-    let mut machine = Machine::new(program, &input).unwrap();
-    while machine.stopped_at().is_none() && machine.steps() < MAX_STEPS {
-        let next = machine.steps() + 1_000_000;
-        Interpreter.run_to(&mut machine, next, oracle).unwrap();
-    }
+fn run(program: &Program, input: &Node, oracle: &Preimages) -> Machine {
+    let mut machine = Machine::new(program, input).unwrap();
+    Interpreter.run_to(&mut machine, MAX_STEPS, oracle).unwrap();
     machine
 }
 
 fn run_unit(program: &Program, record: &UnitRecord) -> Machine {
     let mut oracle = Preimages::default();
     oracle.insert_unit(record).unwrap();
-    run(program, &record.before, &record.advice, &oracle)
+    run(program, &record.input(), &oracle)
 }
 
 /// Writes program and records for bitsect-machine: to look at where steps go.
 fn write_units(folder: &Path, sim: &Simulation) {
     std::fs::create_dir_all(folder).unwrap();
-    let program = params::write(&built(), &sim.params).unwrap();
+    let program = params::write(&std::fs::read(built()).unwrap(), &sim.params).unwrap();
     std::fs::write(folder.join("program"), program).unwrap();
     for (number, record) in sim.records.iter().enumerate() {
         std::fs::write(folder.join(format!("{number}.unit")), record.encode()).unwrap();
@@ -114,7 +93,11 @@ fn wrong_advice_traps() {
         .iter()
         .filter(|record| record.block.is_some())
         .collect();
-    let machine = run(&program, &reads_l1[0].before, &reads_l1[1].advice, &oracle);
+    let wrong = UnitRecord {
+        advice: reads_l1[1].advice,
+        ..reads_l1[0].clone()
+    };
+    let machine = run(&program, &wrong.input(), &oracle);
     assert_eq!(machine.status(), Status::Trapped(Trap::Breakpoint));
     assert_eq!(machine.output(), B256::ZERO);
 }
@@ -122,9 +105,8 @@ fn wrong_advice_traps() {
 #[test]
 fn a_program_without_parameters_traps() {
     let machine = run(
-        &Program::from_elf(&built()).unwrap(),
-        &B256::ZERO,
-        &B256::ZERO,
+        &Program::from_elf(&std::fs::read(built()).unwrap()).unwrap(),
+        &[0; 64],
         &Preimages::default(),
     );
     assert_eq!(machine.status(), Status::Trapped(Trap::Breakpoint));

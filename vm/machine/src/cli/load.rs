@@ -39,8 +39,7 @@ impl Loaded {
                 .insert_unit(&unit)
                 .wrap_err_with(|| format!("{file}: the l1 block is malformed"))?;
             expected = Some(unit.after);
-            input[..32].copy_from_slice(unit.before.as_slice());
-            input[32..].copy_from_slice(unit.advice.as_slice());
+            input = unit.input();
         }
         Ok(Self {
             program,

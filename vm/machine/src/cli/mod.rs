@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bitsect_machine::{Engine, EngineKind, Interpreter, Machine, Missing, Status};
+use bitsect_machine::{Engine, EngineKind, Interpreter, Machine, Status};
 use clap::{Args, Parser, Subcommand};
 use eyre::{Context, Result, ensure};
 
@@ -107,9 +107,9 @@ fn run(loaded: &Loaded, steps: u64, kind: EngineKind) -> Result<ExitCode> {
     let mut machine = loaded.machine()?;
     let mut engine = kind.engine();
     let start = Instant::now();
-    // A halted machine makes steps for ever: count those that do something.
-    let ended = run_until_stop(&mut machine, engine.as_mut(), steps, loaded);
+    let ended = engine.run_to(&mut machine, steps, &loaded.oracle);
     let seconds = start.elapsed().as_secs_f64();
+    // A halted machine makes steps for ever: count those that do something.
     let made = machine.stopped_at().unwrap_or(machine.steps());
     println!("engine   {kind}");
     println!("steps    {made}");
@@ -124,23 +124,6 @@ fn run(loaded: &Loaded, steps: u64, kind: EngineKind) -> Result<ExitCode> {
         println!("checked  the output is the node's S_{{k+1}}");
     }
     Ok(exit_code(machine.status()))
-}
-
-/// Steps between two looks at whether the program has ended.
-const SLICE: u64 = 1 << 26;
-
-/// Runs until the program ends or has made so many steps.
-fn run_until_stop(
-    machine: &mut Machine,
-    engine: &mut dyn Engine,
-    steps: u64,
-    loaded: &Loaded,
-) -> Result<(), Missing> {
-    while machine.steps() < steps && machine.stopped_at().is_none() {
-        let next = machine.steps().saturating_add(SLICE).min(steps);
-        engine.run_to(machine, next, &loaded.oracle)?;
-    }
-    Ok(())
 }
 
 fn trace(loaded: &Loaded, from: u64, count: u64) -> Result<ExitCode> {
