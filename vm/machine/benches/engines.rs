@@ -122,9 +122,9 @@ fn main() -> Result<()> {
         "failed to build the kernel: {}",
         String::from_utf8_lossy(&built.stderr)
     );
-    let folder = String::from_utf8(built.stdout)?;
-    let kernel = Path::new(folder.trim()).join("kernel32");
-    let program = Program::from_elf(&fs::read(&kernel)?)?;
+    let kernel = String::from_utf8(built.stdout)?;
+    let kernel = Path::new(kernel.trim());
+    let program = Program::from_elf(&fs::read(kernel)?)?;
     let qemu_path = std::env::var("BITSECT_QEMU").wrap_err("no BITSECT_QEMU: run `make bench`")?;
 
     let digest = work::work(std::hint::black_box(work::ROUNDS)) & 0x7f;
@@ -157,7 +157,7 @@ fn main() -> Result<()> {
         Line {
             name: "qemu-riscv32, user mode",
             instructions: total,
-            seconds: qemu(&qemu_path, &kernel, digest)?,
+            seconds: qemu(&qemu_path, kernel, digest)?,
         },
         Line {
             name: "native x86-64",
