@@ -27,21 +27,22 @@ const POLL: Duration = Duration::from_millis(50);
 /// Asks until the answer is there. What says another reason why not, goes on: a slow machine takes its time.
 ///
 /// # Panics
-/// When the same reason stays too long; the message says what was waited for.
+/// When the same reason stays too long, or reasons never end; the message says what was waited for.
 pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
 {
+    let start = Instant::now();
     let mut last = String::new();
-    let mut since = Instant::now();
+    let mut since = start;
     loop {
         match ask().await {
             Ok(answer) => return answer,
-            Err(reason) if reason == last => {
-                assert!(since.elapsed() < PATIENCE, "waited in vain for {what}: {reason}");
-            }
-            Err(reason) => (last, since) = (reason, Instant::now()),
+            Err(reason) if reason != last => (last, since) = (reason, Instant::now()),
+            Err(_) => {}
         }
+        let in_vain = since.elapsed() >= PATIENCE || start.elapsed() >= PATIENCE * 5;
+        assert!(!in_vain, "waited in vain for {what}: {last}");
         tokio::time::sleep(POLL).await;
     }
 }
