@@ -5,22 +5,25 @@
 
 #[path = "../tests/machine/built.rs"]
 mod built;
+#[path = "steps/code.rs"]
+mod code;
+#[path = "steps/priced.rs"]
+mod priced;
 #[path = "../../tests/derivation/simulation.rs"]
 #[expect(dead_code, reason = "shared with the tests of derivation")]
 mod simulation;
-
-use std::time::Instant;
+#[path = "steps/units.rs"]
+mod units;
 
 use alloy_primitives::{Address, B256, TxKind, U256, keccak256};
 use bitcoin::OutPoint;
 use bitsect_guest::params;
-use bitsect_machine::{
-    Engine, EngineKind, History, Interpreter, Limits, Machine, Preimages, Program, Status,
-};
+use bitsect_machine::{Engine, EngineKind, Machine, Preimages, Program, Status};
 use bitsect_vm::chain::Transaction;
 use bitsect_vm::record::UnitRecord;
 use built::built;
-use k256::ecdsa::SigningKey;
+use code::Loop;
+use priced::{Case, opcodes, precompiles};
 use simulation::{Simulation, Wallet, output};
 
 const TO: Address = Address::repeat_byte(0xaa);
@@ -28,16 +31,26 @@ const TOKEN: &str = include_str!("../../benches/Token.hex");
 
 fn main() {
     let program = std::fs::read(built()).unwrap();
-    let bench = Bench { program };
+    let mut bench = Bench {
+        program,
+        engine: EngineKind::Fast.engine(),
+    };
     println!("{:>15}  what", "steps");
     bench.blocks();
-    bench.loops();
     bench.l1();
-    bench.bisection();
+    let dearest = bench.priced();
+    bench.traffic();
+    let recovery = precompiles().swap_remove(0);
+    // About 10^10 steps, then as many as signatures can cost.
+    bench.full_of(&recovery.name, &recovery.work, 7_200_000);
+    bench.full_of(&recovery.name, &recovery.work, 14_900_000);
+    bench.full_of(&dearest.name, &dearest.work, 14_900_000);
 }
 
 struct Bench {
     program: Vec<u8>,
+    /// What it translated serves every unit.
+    engine: Box<dyn Engine>,
 }
 
 /// Code that gives an account a balance and leaves the token's code.
@@ -55,27 +68,14 @@ fn token_init_code(owner: Address) -> Vec<u8> {
     code
 }
 
-/// Code that puts a signature into memory, as `ecrecover` takes it.
-fn recovery_setup() -> Vec<u8> {
-    let key = SigningKey::from_slice(&[9; 32]).unwrap();
-    let (signature, parity) = key.sign_prehash_recoverable(&[5; 32]).unwrap();
-    let (r, s) = signature.split_bytes();
-    let mut v = [0; 32];
-    v[31] = 27 + u8::from(parity.is_y_odd());
-    let mut setup = Vec::new();
-    for (at, word) in [[5; 32], v, r.into(), s.into()].iter().enumerate() {
-        setup.push(0x7f);
-        setup.extend(word);
-        setup.extend([0x60, at as u8 * 32, 0x52]);
-    }
-    setup
-}
-
-/// Code that calls a precompile on the first bytes of memory.
-fn call(precompile: u8, size: u8) -> [u8; 13] {
-    [
-        0x60, 32, 0x60, 128, 0x60, size, 0x60, 0, 0x60, precompile, 0x5a, 0xfa, 0x50,
-    ]
+/// Makes a block of these transactions, and gives what its unit read.
+fn block_record(sim: &mut Simulation, transactions: Vec<Transaction>) -> UnitRecord {
+    let count = transactions.len();
+    let batch = sim.batch(vec![(!sim.chain.origins.is_empty(), transactions)]);
+    let log = sim.mine_batch(&batch);
+    let expected = format!("{count} transactions, 0 of the inbox");
+    assert!(log[1].ends_with(&expected), "{log:?}");
+    sim.records[sim.records.len() - log.len() + 1].clone()
 }
 
 fn show(what: &str, steps: u64) {
@@ -92,30 +92,21 @@ impl Bench {
     }
 
     /// Counts a unit's steps.
-    fn steps(&self, sim: &Simulation, record: &UnitRecord) -> u64 {
+    fn steps(&mut self, sim: &Simulation, record: &UnitRecord) -> u64 {
         let (mut machine, oracle) = self.machine(sim, record);
-        let started = Instant::now();
-        Interpreter.run_to(&mut machine, u64::MAX, &oracle).unwrap();
+        self.engine.run_to(&mut machine, u64::MAX, &oracle).unwrap();
         assert_eq!(machine.status(), Status::Halted { exit_code: 0 });
         assert_eq!(machine.output(), record.after);
-        let steps = machine.stopped_at().unwrap();
-        eprintln!("{:>15}  {:.1} s", steps, started.elapsed().as_secs_f64());
-        steps
+        machine.stopped_at().unwrap()
     }
 
     /// Counts the steps of the block that these transactions make.
-    fn block(&self, sim: &mut Simulation, transactions: Vec<Transaction>) -> u64 {
-        let count = transactions.len();
-        let batch = sim.batch(vec![(!sim.chain.origins.is_empty(), transactions)]);
-        let log = sim.mine_batch(&batch);
-        assert!(
-            log[1].ends_with(&format!("{count} transactions, 0 of the inbox")),
-            "{log:?}"
-        );
-        self.steps(sim, &sim.records[sim.records.len() - log.len() + 1])
+    fn block(&mut self, sim: &mut Simulation, transactions: Vec<Transaction>) -> u64 {
+        let record = block_record(sim, transactions);
+        self.steps(sim, &record)
     }
 
-    fn blocks(&self) {
+    fn blocks(&mut self) {
         let mut wallet = Wallet::new(1);
         let mut sim = Simulation::new(&[wallet.address]);
         sim.mine(vec![]);
@@ -145,96 +136,45 @@ impl Bench {
         show("an ERC-20 transfer", (many - one) / 10);
     }
 
-    /// What one round of a loop in init code takes.
-    fn round(&self, rounds: u16, setup: &[u8], body: &[u8]) -> u64 {
+    /// Steps and gas of one round of a loop in init code.
+    fn round(&mut self, work: &Loop, rounds: u16) -> (u64, u64) {
         let mut wallet = Wallet::new(1);
         let mut sim = Simulation::new(&[wallet.address]);
         let mut run = |rounds: u16| {
-            let mut code = setup.to_vec();
-            code.push(0x61);
-            code.extend(rounds.to_be_bytes());
-            let [high, low] = u16::try_from(code.len()).unwrap().to_be_bytes();
-            code.push(0x5b);
-            code.extend(body);
-            // Counts down, and stops at zero.
-            code.extend([0x60, 1, 0x90, 0x03, 0x80, 0x61, high, low, 0x57, 0x00]);
-            let create = wallet.call(TxKind::Create, 0, code.into(), 10_000_000);
-            self.block(&mut sim, vec![create])
+            let create = wallet.call(TxKind::Create, 0, work.rounds(rounds).into(), 16_000_000);
+            let steps = self.block(&mut sim, vec![create]);
+            (steps, sim.chain.tip.header.gas_used)
         };
         // The first block of a chain is unlike the others: it has no origin to advance to.
         run(1);
-        let few = run(1);
-        (run(rounds + 1) - few) / u64::from(rounds)
+        let few = run(rounds);
+        let many = run(2 * rounds);
+        let each = |few: u64, many: u64| (many - few) / u64::from(rounds);
+        (each(few.0, many.0), each(few.1, many.1))
     }
 
-    fn loops(&self) {
-        let nothing = self.round(2_000, &[], &[]);
-        show("a round of an empty loop", nothing);
-        let keccak = self.round(2_000, &[], &[0x60, 136, 0x60, 0, 0x20, 0x50]);
-        show("KECCAK256 of 136 bytes (two permutations)", keccak - nothing);
-        let keccak = self.round(2_000, &[], &[0x60, 64, 0x60, 0, 0x20, 0x50]);
-        show("KECCAK256 of 64 bytes", keccak - nothing);
-        let setup = recovery_setup();
-        show("ecrecover", self.round(20, &setup, &call(1, 128)) - nothing);
-        show(
-            "sha256 of 64 bytes",
-            self.round(2_000, &setup, &call(2, 64)) - nothing,
-        );
-        show(
-            "identity of 64 bytes",
-            self.round(2_000, &setup, &call(4, 64)) - nothing,
-        );
-    }
-
-    /// The time that a bisection takes in the dearest block: as much gas as it may have, all for signature recovery.
-    fn bisection(&self) {
-        let mut wallet = Wallet::new(1);
-        let mut sim = Simulation::new(&[wallet.address]);
-        sim.mine(vec![]);
-        self.block(&mut sim, vec![]);
-        // An endless loop: JUMPDEST, the call, JUMP back.
-        let mut code = recovery_setup();
-        let [high, low] = u16::try_from(code.len()).unwrap().to_be_bytes();
-        code.push(0x5b);
-        code.extend(call(1, 128));
-        code.extend([0x61, high, low, 0x56]);
-        let creates = (0..2).map(|_| wallet.call(TxKind::Create, 0, code.clone().into(), 14_900_000));
-        let batch = sim.batch(vec![(true, creates.collect())]);
-        let log = sim.mine_batch(&batch);
-        assert!(log[1].ends_with("2 transactions, 0 of the inbox"), "{log:?}");
-        let record = &sim.records[sim.records.len() - log.len() + 1];
-        let (mut machine, oracle) = self.machine(&sim, record);
-        let mut engine = EngineKind::Fast.engine();
-        let started = Instant::now();
-        let history = History::record(
-            &mut machine,
-            engine.as_mut(),
-            &oracle,
-            u64::MAX,
-            Limits::default(),
-        );
-        let recorded = started.elapsed().as_secs_f64();
-        assert_eq!(machine.output(), record.after);
-        let steps = machine.stopped_at().unwrap();
-        show("the dearest block: 29.8 M gas of ecrecover", steps);
-        let (count, bytes) = history.size();
-        let megabytes = bytes >> 20;
-        println!(
-            "recorded in {recorded:.1} s: {count} snapshots, {megabytes} MiB, at most {} steps apart",
-            history.longest_gap()
-        );
-        let mut slowest = 0.0_f64;
-        for move_number in 1..=32_u64 {
-            let step = steps / 33 * move_number + move_number * 7_919;
-            let started = Instant::now();
-            let mut there = history.machine_at(step, engine.as_mut(), &oracle).unwrap();
-            there.root();
-            slowest = slowest.max(started.elapsed().as_secs_f64());
+    /// Prints steps for gas, and gives the dearest.
+    fn priced(&mut self) -> Case {
+        let loop_itself = self.round(&Loop::default(), 2_000);
+        show("a round of an empty loop", loop_itself.0);
+        println!("{:>15}  {:>9}  {:>8}  what", "steps", "gas", "per gas");
+        let mut dearest = None;
+        let cases = precompiles().into_iter().chain(opcodes());
+        for case in cases {
+            let round = self.round(&case.work, case.rounds);
+            let (steps, gas) = (round.0 - loop_itself.0, round.1 - loop_itself.1);
+            // A call that failed would take all gas that it was given.
+            assert_eq!(gas, case.gas, "{}", case.name);
+            let rate = round.0 as f64 / round.1 as f64;
+            println!("{steps:>15}  {gas:>9}  {rate:>8.0}  {}", case.name);
+            if dearest.as_ref().is_none_or(|(highest, _)| *highest < rate) {
+                dearest = Some((rate, case));
+            }
         }
-        println!("slowest of 32 states on the way: {slowest:.3} s");
+        dearest.expect("there are cases").1
     }
 
-    fn l1(&self) {
+    fn l1(&mut self) {
         let mut sim = Simulation::new(&[]);
         let mut read = |what: &str, count: u32, witness: usize| {
             let transactions = (0..count).map(|number| {
