@@ -3,6 +3,7 @@
 //! `docs/execution.md` has the rules. [`execute_block`] and the sequencer's [`BlockExecutor`] are one code path, and
 //! [`Evm`] runs the same handler for calls, estimates and traces.
 
+mod authority;
 mod block;
 mod changes;
 mod db;
@@ -20,6 +21,7 @@ mod net_tests;
 #[cfg(test)]
 mod tests;
 
+pub use authority::EvmAuthorization;
 pub use block::{BlockExecutor, BlockOutcome, TransactionOutcome, execute_block};
 pub use db::{ReadError, StateDb};
 pub use error::{ExecuteError, Fault, InvalidTransaction, Limits, TransactError, explain};

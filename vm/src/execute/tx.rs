@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use alloy_eips::eip2930::{AccessList, AccessListItem};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use revm::context::TxEnv;
-use revm::context::transaction::{RecoveredAuthorization, SignedAuthorization};
 use revm::context_interface::Transaction as EvmTransactionTr;
 use revm::context_interface::either::Either;
 
 use crate::chain::Transaction;
 
+use super::authority::EvmAuthorization;
 use super::error::InvalidTransaction;
 use super::fee::estimated_size;
 
@@ -159,7 +159,7 @@ impl From<TxEnv> for EvmTransaction {
 // Inlined into the interpreter, which is compiled where the database is known.
 impl EvmTransactionTr for EvmTransaction {
     type AccessListItem<'a> = &'a AccessListItem;
-    type Authorization<'a> = &'a Either<SignedAuthorization, RecoveredAuthorization>;
+    type Authorization<'a> = EvmAuthorization<'a>;
 
     #[inline]
     fn tx_type(&self) -> u8 {
@@ -228,7 +228,7 @@ impl EvmTransactionTr for EvmTransaction {
 
     #[inline]
     fn authorization_list(&self) -> impl Iterator<Item = Self::Authorization<'_>> {
-        self.env.authorization_list.iter()
+        self.env.authorization_list.iter().map(EvmAuthorization)
     }
 
     #[inline]

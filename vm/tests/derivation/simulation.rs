@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEip7702};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_eips::eip2930::AccessList;
+use alloy_eips::eip7702::{Authorization, SignedAuthorization};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use bitcoin::absolute::LockTime;
 use bitcoin::blockdata::block::{Header as BlockHeader, Version};
@@ -103,11 +104,41 @@ impl Wallet {
         })
     }
 
+    /// Signs that this account, at this nonce, takes the code of another one (EIP-7702).
+    pub fn authorize(&self, code: Address, nonce: u64) -> SignedAuthorization {
+        let authorization = Authorization {
+            chain_id: U256::from(CHAIN_ID),
+            address: code,
+            nonce,
+        };
+        let signature = self.signature(authorization.signature_hash());
+        authorization.into_signed(signature)
+    }
+
+    /// Signs a transaction that brings authorizations, and moves nothing.
+    pub fn delegate(&mut self, authorization_list: Vec<SignedAuthorization>) -> Transaction {
+        let nonce = self.nonce;
+        self.nonce += 1;
+        let transaction = TxEip7702 {
+            chain_id: CHAIN_ID,
+            nonce,
+            gas_limit: 100_000 + 25_000 * authorization_list.len() as u64,
+            max_fee_per_gas: FEES.max_fee_per_gas,
+            max_priority_fee_per_gas: FEES.max_priority_fee_per_gas,
+            authorization_list,
+            ..TxEip7702::default()
+        };
+        let signature = self.signature(transaction.signature_hash());
+        Transaction::Eip7702(transaction.into_signed(signature))
+    }
+
     fn sign(&self, transaction: TxEip1559) -> Transaction {
-        let hash = transaction.signature_hash();
-        let (signature, parity) = self.key.sign_prehash_recoverable(hash.as_slice()).unwrap();
-        let signature = Signature::from((signature, parity));
+        let signature = self.signature(transaction.signature_hash());
         Transaction::Eip1559(transaction.into_signed(signature))
+    }
+
+    fn signature(&self, hash: B256) -> Signature {
+        self.key.sign_prehash_recoverable(hash.as_slice()).unwrap().into()
     }
 }
 

@@ -69,10 +69,10 @@ pub fn busy_chain(seed: u64, blocks: u32) -> Simulation {
     sim
 }
 
-/// A transfer, a contract's creation, a call of one, or of a precompile.
+/// A transfer, a contract's creation, a call of one, or of a precompile, delegations of which some hold.
 fn call(wallet: &mut Wallet, choice: u64) -> Transaction {
     let created = Address::repeat_byte(0x11).create(choice % 3);
-    match choice % 5 {
+    match choice % 6 {
         0 => {
             let init: Vec<u8> = alloy_primitives::hex::decode(INIT_CODE).unwrap();
             wallet.call(TxKind::Create, 0, init.into(), 300_000)
@@ -85,6 +85,10 @@ fn call(wallet: &mut Wallet, choice: u64) -> Transaction {
         ),
         2 => wallet.call(TxKind::Call(ECRECOVER), 0, Bytes::from(vec![1; 128]), 60_000),
         3 => wallet.call(TxKind::Call(created), choice % 1_000, Bytes::new(), 60_000),
+        4 => {
+            let delegates = |nonce| Wallet::new(100 + (choice % 4) as u8).authorize(TO, nonce);
+            wallet.delegate((0..3).map(delegates).collect())
+        }
         _ => wallet.transfer(TO, choice % 1_000),
     }
 }

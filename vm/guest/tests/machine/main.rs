@@ -1,9 +1,9 @@
 //! The program on the machine: for every unit of a chain its output is the native result.
 
 mod built;
+mod delegations;
 mod memory;
 #[path = "../../../tests/derivation/simulation.rs"]
-#[expect(dead_code, reason = "shared with the tests of derivation")]
 mod simulation;
 #[path = "../../../tests/derivation/traffic.rs"]
 mod traffic;
