@@ -3,6 +3,7 @@
 mod built;
 mod delegations;
 mod memory;
+mod roots;
 #[path = "../../../tests/derivation/simulation.rs"]
 mod simulation;
 #[path = "../../../tests/derivation/traffic.rs"]
