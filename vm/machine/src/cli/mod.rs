@@ -3,6 +3,7 @@
 mod load;
 mod profile;
 mod show;
+mod subject;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ enum Command {
         /// What runs it.
         #[arg(long, value_enum, default_value_t = EngineKind::Fast)]
         engine: EngineKind,
-        /// Print how many steps each function takes, the dearest first. Takes the interpreter.
+        /// Print how many steps each subject and each function takes, the dearest first. Takes the interpreter.
         #[arg(long)]
         profile: bool,
     },
