@@ -5,13 +5,15 @@ mod hand;
 pub mod load;
 mod network;
 mod node;
+mod precompiles;
 mod rpc;
 mod traffic;
 mod wallet;
 
-pub use hand::HandPoster;
+pub use hand::{HandPoster, batch_on, underivable};
 pub use network::{Network, NetworkOptions, assert_same};
 pub use node::{Node, Role, program};
+pub use precompiles::every_precompile;
 pub use rpc::{Rpc, RpcFault, number};
 pub use traffic::every_kind;
 pub use wallet::Wallet;

@@ -5,7 +5,7 @@ use bitcoin::Amount;
 use bitsect_vm::chain::sats_to_wei;
 use serde_json::json;
 
-use crate::{Network, Node, Wallet};
+use crate::{Network, Node, Wallet, every_precompile};
 
 /// Who gets what is sent.
 const TO: Address = Address::repeat_byte(0xaa);
@@ -16,6 +16,8 @@ const STORE_AND_LOG: &[u8] = &hex!("5f3580156010575f81905560005fa1005b5f5ffd");
 const SELF_DESTRUCT: &[u8] = &hex!("33ff");
 /// Runtime code that loops until its gas is gone.
 const BURN: &[u8] = &hex!("5b5f56");
+/// Runtime code that is an invalid instruction, which takes all gas.
+const GIVE_UP: &[u8] = &hex!("fe");
 
 /// Wraps runtime code in code that deploys it.
 fn deploying(runtime: &[u8]) -> Bytes {
@@ -43,6 +45,29 @@ async fn deploy(node: &Node, wallet: &mut Wallet, runtime: &[u8]) -> Address {
     address
 }
 
+/// Fills two blocks to the last gas: four transactions are a block's. Three of them give up their gas at once, for a
+/// sequencer in a hurry ends a block early when transactions take their time. The one that all others wait for comes
+/// last, so that no block is made of the first alone.
+async fn full_blocks(sequencer: &Node, wallet: &mut Wallet) -> Vec<(String, &'static str)> {
+    let burn = deploy(sequencer, wallet, BURN).await;
+    let give_up = deploy(sequencer, wallet, GIVE_UP).await;
+    let block = [give_up, give_up, give_up, burn];
+    let transactions: Vec<Vec<u8>> = [block, block]
+        .as_flattened()
+        .iter()
+        .map(|to| wallet.call(TxKind::Call(*to), U256::ZERO, Bytes::new(), 15_000_000))
+        .collect();
+    let mut hashes = Vec::new();
+    for raw in transactions.iter().rev() {
+        hashes.push((sequencer.rpc.sent(raw).await, "0x0"));
+    }
+    for (hash, status) in &hashes {
+        let receipt = sequencer.rpc.included(hash).await;
+        assert_eq!(receipt["status"], *status, "{receipt}");
+    }
+    hashes
+}
+
 /// Sends every kind of transaction from two accounts, and through Bitcoin a deposit and a forced transaction, and waits
 /// until blocks have them. Gives the hashes and statuses of what was sent to the sequencer.
 ///
@@ -56,9 +81,7 @@ pub async fn every_kind(
 ) -> Vec<(String, &'static str)> {
     let store = deploy(sequencer, alice, STORE_AND_LOG).await;
     let destruct = deploy(sequencer, alice, SELF_DESTRUCT).await;
-    let burn = deploy(sequencer, alice, BURN).await;
     let word = |value: u8| Bytes::from(U256::from(value).to_be_bytes_vec());
-    let precompile = Address::with_last_byte(2);
     let mut sent = vec![
         (alice.transfer(TO, 1), "0x1"),
         (alice.legacy(TO, 2), "0x1"),
@@ -72,10 +95,6 @@ pub async fn every_kind(
         ),
         (alice.with_access_list(store, word(9)), "0x1"),
         (
-            alice.call(TxKind::Call(precompile), U256::ZERO, word(1), 60_000),
-            "0x1",
-        ),
-        (
             alice.call(TxKind::Call(destruct), U256::from(5), Bytes::new(), 100_000),
             "0x1",
         ),
@@ -86,13 +105,13 @@ pub async fn every_kind(
             "0x1",
         ),
     ];
-    // Full blocks: each burns a transaction's cap of gas.
-    sent.extend((0..8).map(|_| {
-        (
-            bob.call(TxKind::Call(burn), U256::ZERO, Bytes::new(), 16_000_000),
-            "0x0",
-        )
-    }));
+    for (address, input) in every_precompile() {
+        let call = json!([{"to": address, "input": input}, "latest"]);
+        let output = sequencer.rpc.get("eth_call", call).await;
+        assert_ne!(output, "0x", "precompile {address}");
+        let call = alice.call(TxKind::Call(address), U256::ZERO, input, 250_000);
+        sent.push((call, "0x1"));
+    }
     let mut hashes = Vec::new();
     for (raw, status) in &sent {
         hashes.push((sequencer.rpc.sent(raw).await, *status));
@@ -101,8 +120,9 @@ pub async fn every_kind(
         let receipt = sequencer.rpc.included(hash).await;
         assert_eq!(receipt["status"], *status, "{receipt}");
     }
+    hashes.extend(full_blocks(sequencer, bob).await);
 
-    // From Bitcoin: a deposit, a forced transaction, empty stretches. Invalid batches are in a test of their own.
+    // From Bitcoin: a deposit, a forced transaction, empty stretches. Invalid batches are posted by hand (`HandPoster`).
     let carol = Address::repeat_byte(0xca);
     network.deposit(carol, Amount::from_sat(123_456)).await;
     let forced = bob.transfer(TO, 1_000);

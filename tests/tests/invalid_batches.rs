@@ -1,42 +1,12 @@
 //! Batches that break the rules, put on Bitcoin by hand with the sequencer's own key: they derive to nothing, or to their
 //! blocks before the invalid one, on every verifier alike; and the sequencer goes on after them.
 
-use alloy_eips::eip2718::Decodable2718;
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, keccak256};
 use bitsect_node::convert;
-use bitsect_tests::{HandPoster, Network, NetworkOptions, Rpc, Wallet, assert_same, number, until};
-use bitsect_vm::chain::Transaction;
-use bitsect_vm::derive::payload::{Batch, BatchBlock, encode};
-use serde_json::json;
+use bitsect_tests::{HandPoster, Network, NetworkOptions, Wallet, assert_same, batch_on, underivable, until};
+use bitsect_vm::derive::payload::encode;
 
 const TO: Address = Address::repeat_byte(0xdd);
-
-/// Makes a batch on a node's safe block, with the same origin: a block for each list of transactions.
-async fn batch_on(network: &Network, rpc: &Rpc, blocks: &[Vec<Vec<u8>>]) -> Batch {
-    let tip = rpc.get("eth_getBlockByNumber", json!(["safe", false])).await;
-    let origin = rpc
-        .get("rollup_l1OriginOf", json!([number(&tip["number"])]))
-        .await;
-    let height = u32::try_from(origin["height"].as_u64().expect("a height")).expect("a height");
-    let client = network.core.client();
-    let hash = client.get_block_hash(height).await.expect("Bitcoin Core answers");
-    let timestamp = number(&tip["timestamp"]);
-    let decode = |raw: &Vec<u8>| Transaction::decode_2718(&mut raw.as_slice()).expect("a transaction");
-    Batch {
-        first_block: number(&tip["number"]) + 1,
-        parent_hash: tip["hash"].as_str().expect("a hash").parse().expect("a hash"),
-        first_origin: height,
-        last_origin_hash: convert::block_hash(&hash.expect("the origin is in the chain")),
-        blocks: blocks
-            .iter()
-            .map(|transactions| BatchBlock {
-                timestamp,
-                advances_origin: false,
-                transactions: transactions.iter().map(decode).collect(),
-            })
-            .collect(),
-    }
-}
 
 async fn dropped_batches(metrics: &str) -> String {
     let text = reqwest::get(metrics)
@@ -68,25 +38,11 @@ async fn invalid_batches_derive_to_nothing() {
     let (mut alice, mut bob) = (Wallet::funded(0), Wallet::funded(1));
     let mut poster = HandPoster::new(&network, convert::outpoint(&chain.params.derive.baton)).await;
 
-    // Not a payload; a payload cut off; one on another parent; one at another number.
     let first = alice.transfer(TO, 1);
     let valid = batch_on(&network, &verifier.rpc, &[vec![first.clone()]]).await;
-    let encoded = encode(&valid).expect("a valid batch");
-    let mut elsewhere = valid.clone();
-    elsewhere.parent_hash = B256::repeat_byte(1);
-    let mut later = valid.clone();
-    later.first_block += 1;
-    let mut reorged = valid.clone();
-    reorged.last_origin_hash = B256::repeat_byte(2);
-    let nothing = [
-        vec![0xff; 100],
-        encoded[..encoded.len() - 1].to_vec(),
-        encode(&elsewhere).expect("a batch"),
-        encode(&later).expect("a batch"),
-        encode(&reorged).expect("a batch"),
-    ];
-    for (count, payload) in (1..).zip(&nothing) {
-        poster.post(&network.core, payload).await;
+    let nothing = underivable(&valid);
+    for (count, payload) in (1..).zip(nothing) {
+        poster.post(&network.core, &payload).await;
         network.synced(&verifier.rpc).await;
         assert_eq!(verifier.rpc.height("safe").await, 0, "batch {count}");
         let expected = format!("bitsect_dropped_batches {count}");

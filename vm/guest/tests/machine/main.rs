@@ -3,6 +3,7 @@
 mod built;
 mod delegations;
 mod memory;
+mod precompiles;
 mod roots;
 #[path = "../../../tests/derivation/simulation.rs"]
 mod simulation;
