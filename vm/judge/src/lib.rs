@@ -1,0 +1,7 @@
+//! Decides one machine step, one hash, one signature in Bitcoin Script (docs/judge.md).
+//!
+//! A *leaf* is a Script that its spender satisfies exactly when a published claim is false. Beside each generator of
+//! Script stands the Rust function that it mirrors.
+
+pub mod script;
+pub mod winternitz;
