@@ -7,7 +7,7 @@ use bitcoin::hashes::{Hash, hash160};
 use bitcoin::opcodes::all::{OP_DROP, OP_NUMEQUALVERIFY};
 use bitsect_judge::script::{Assembler, number};
 use bitsect_judge::winternitz::{
-    KeyPath, MemoryStore, PublicKey, Seed, Signature, Signer, SignerError, verify,
+    KeyPath, MemoryStore, PublicKey, Reading, Seed, Signature, Signer, SignerError, verify,
 };
 use core::Spend;
 use proptest::prelude::*;
@@ -28,14 +28,19 @@ fn signer() -> Signer<MemoryStore> {
     Signer::new(Seed::new([9; 32]), MemoryStore::default())
 }
 
+fn readings<'a>(keys: &[&'a PublicKey]) -> Vec<Reading<'a>> {
+    let all = keys.iter();
+    all.map(|key| Reading { key, kept: u128::MAX }).collect()
+}
+
 /// A leaf that wants signatures of these keys, and that the first value's lowest digit be `digit`.
 fn leaf(keys: &[&PublicKey], digit: i64) -> Spend {
     let mut a = Assembler::new();
     for index in 0..keys.iter().map(|key| 2 * key.ends().len()).sum() {
         a.witness(&format!("signature {index}"));
     }
-    let values = verify(&mut a, keys);
-    assert_eq!(a.at(0), values[0][0]);
+    let values = verify(&mut a, &readings(keys));
+    a.copy(values[0][0].unwrap());
     a.push(digit);
     a.op(OP_NUMEQUALVERIFY);
     while !a.is_empty() {
@@ -63,7 +68,10 @@ fn a_signature_of_every_size_is_taken() {
             let signature = signer.sign(&path(0), &value).unwrap();
             assert_eq!(key.verify(&signature).unwrap(), value);
             assert!(leaf(&[&key], i64::from(fill & 15)).standard(&signature.witness()));
-            assert_eq!(Signature::from_witness(&signature.witness()).unwrap(), signature);
+            assert_eq!(
+                Signature::from_witness(&signature.witness(), bytes).unwrap(),
+                signature
+            );
         }
     }
 }
@@ -88,7 +96,7 @@ fn a_digit_costs_at_most_92_bytes() {
         for index in 0..2 * key.ends().len() {
             a.witness(&index.to_string());
         }
-        verify(&mut a, &[&key]);
+        verify(&mut a, &readings(&[&key]));
         let signature = signer.sign(&path(0), &vec![0x77; bytes]);
         let witness: usize = signature
             .unwrap()

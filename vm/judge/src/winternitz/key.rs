@@ -45,6 +45,7 @@ pub struct PublicKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     digits: Vec<(u8, ChainHash)>,
+    bytes: usize,
 }
 
 /// Why a signature is none.
@@ -140,6 +141,7 @@ impl SecretKey {
             digits: digits
                 .map(|(digit, start)| (digit, advance(start, digit)))
                 .collect(),
+            bytes: self.bytes,
         }
     }
 }
@@ -161,7 +163,7 @@ impl PublicKey {
     /// The digit that is wrong.
     pub fn verify(&self, signature: &Signature) -> Result<Vec<u8>, SignatureError> {
         let (got, expected) = (signature.digits.len(), self.ends.len());
-        if got != expected {
+        if got != expected || signature.bytes != self.bytes {
             return Err(SignatureError::Length { got, expected });
         }
         for (index, ((digit, hash), end)) in signature.digits.iter().zip(&self.ends).enumerate() {
@@ -172,7 +174,7 @@ impl PublicKey {
                 return Err(SignatureError::Chain { index });
             }
         }
-        let value = signature.value(self.bytes);
+        let value = signature.value();
         let digits = signature.digits.iter().map(|(digit, _)| *digit);
         if !digits.eq(digits_of(&value)) {
             return Err(SignatureError::Checksum);
@@ -182,9 +184,13 @@ impl PublicKey {
 }
 
 impl Signature {
-    /// Gives the items of the witness, bottom first: the value's first digit is on top, below it its hash.
+    /// Gives the items of the witness, bottom first: the value's highest digit is on top, below it its hash; below the
+    /// value is the checksum, its highest digit lowest.
     pub fn witness(&self) -> Vec<Vec<u8>> {
-        let pairs = self.digits.iter().rev();
+        let (value, checksum) = self
+            .digits
+            .split_at(value_digits(self.bytes).min(self.digits.len()));
+        let pairs = checksum.iter().rev().chain(value);
         pairs
             .flat_map(|(digit, hash)| [hash.to_vec(), number::encode(i64::from(*digit))])
             .collect()
@@ -192,8 +198,8 @@ impl Signature {
 
     /// Reads a signature from the items of a witness, as another party's transaction shows them; `None` where they are
     /// no digits and hashes.
-    pub fn from_witness(items: &[Vec<u8>]) -> Option<Self> {
-        let pairs = items.rchunks(2).map(|pair| match pair {
+    pub fn from_witness(items: &[Vec<u8>], bytes: usize) -> Option<Self> {
+        let pairs = items.chunks(2).map(|pair| match pair {
             [hash, digit] => {
                 // Consensus takes digits that are not minimal too, and they are the same digits.
                 let digit = bitcoin::script::read_scriptint_non_minimal(digit).ok()?;
@@ -201,13 +207,14 @@ impl Signature {
             }
             _ => None,
         });
-        Some(Self {
-            digits: pairs.collect::<Option<_>>()?,
-        })
+        let mut checksum = pairs.collect::<Option<Vec<(u8, ChainHash)>>>()?;
+        let mut digits = checksum.split_off(checksum_digits(bytes).min(checksum.len()));
+        digits.extend(checksum.into_iter().rev());
+        Some(Self { digits, bytes })
     }
 
-    fn value(&self, bytes: usize) -> Vec<u8> {
-        let digits = &self.digits[..value_digits(bytes)];
+    fn value(&self) -> Vec<u8> {
+        let digits = &self.digits[..value_digits(self.bytes)];
         digits.chunks(2).map(|pair| pair[0].0 | pair[1].0 << 4).collect()
     }
 }

@@ -11,7 +11,7 @@ mod verify;
 
 pub use key::{KeyPath, PublicKey, SecretKey, Seed, Signature, SignatureError};
 pub use signer::{MemoryStore, SignatureStore, Signer, SignerError};
-pub use verify::verify;
+pub use verify::{Reading, verify};
 
 /// The largest digit, and the length of a chain in hashes.
 pub const TOP: u8 = 15;

@@ -19,16 +19,40 @@ use crate::script::{Assembler, Item};
 /// Half of a chain, in hashes.
 const HALF: i64 = 8;
 
-/// Verifies the signatures on top of the stack, the first key's uppermost, and leaves the values' digits in their place:
-/// the first key's uppermost again, each with its lowest digit on top. Gives the digits, lowest first.
-pub fn verify(a: &mut Assembler, keys: &[&PublicKey]) -> Vec<Vec<Item>> {
-    let takes = keys.iter().map(|key| 2 * key.ends().len()).sum();
-    let gives = keys.iter().map(|key| value_digits(key.bytes())).sum();
+/// A value that a Script reads: its key, and which of its digits are left on the stack, by bit.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// The key.
+    pub key: &'a PublicKey,
+    /// Bit `i` for digit `i`.
+    pub kept: u128,
+}
+
+impl Reading<'_> {
+    fn gives(&self) -> usize {
+        (0..value_digits(self.key.bytes()))
+            .filter(|digit| self.kept >> digit & 1 == 1)
+            .count()
+    }
+}
+
+/// Verifies the signatures on top of the stack, the first key's uppermost, and leaves the digits that are kept in their
+/// place: the first value's uppermost again, each with its highest digit on top. Gives those digits by value and digit.
+pub fn verify(a: &mut Assembler, readings: &[Reading<'_>]) -> Vec<Vec<Option<Item>>> {
+    let takes = readings.iter().map(|reading| 2 * reading.key.ends().len()).sum();
+    let gives = readings.iter().map(Reading::gives).sum();
     a.routine("winternitz", takes, gives, |a| {
-        for end in keys.iter().flat_map(|key| key.ends()) {
-            chain(a, end);
+        for reading in readings {
+            let (value, checksum) = reading.key.ends().split_at(value_digits(reading.key.bytes()));
+            for end in value.iter().rev().chain(checksum) {
+                chain(a, end);
+            }
         }
-        let mut values: Vec<Vec<Item>> = keys.iter().rev().map(|key| checksum(a, key.bytes())).collect();
+        let mut values: Vec<_> = readings
+            .iter()
+            .rev()
+            .map(|reading| checksum(a, reading))
+            .collect();
         values.reverse();
         values
     })
@@ -62,7 +86,8 @@ fn chain(a: &mut Assembler, end: &[u8; 20]) {
 }
 
 /// Brings a value's digits back from the alt stack, and checks their sum.
-fn checksum(a: &mut Assembler, bytes: usize) -> Vec<Item> {
+fn checksum(a: &mut Assembler, reading: &Reading<'_>) -> Vec<Option<Item>> {
+    let bytes = reading.key.bytes();
     a.op(OP_FROMALTSTACK);
     for _ in 1..checksum_digits(bytes) {
         for _ in 0..4 {
@@ -70,13 +95,17 @@ fn checksum(a: &mut Assembler, bytes: usize) -> Vec<Item> {
         }
         a.ops(&[OP_FROMALTSTACK, OP_ADD]);
     }
-    let mut digits = Vec::with_capacity(value_digits(bytes));
-    for _ in 0..value_digits(bytes) {
-        a.ops(&[OP_FROMALTSTACK, OP_TUCK, OP_ADD]);
-        digits.push(a.at(1));
-    }
+    let digits = (0..value_digits(bytes)).map(|digit| {
+        a.op(OP_FROMALTSTACK);
+        if reading.kept >> digit & 1 == 0 {
+            a.op(OP_ADD);
+            return None;
+        }
+        a.ops(&[OP_TUCK, OP_ADD]);
+        Some(a.at(1))
+    });
+    let digits = digits.collect();
     a.push((usize::from(TOP) * value_digits(bytes)) as i64);
     a.op(OP_NUMEQUALVERIFY);
-    digits.reverse();
     digits
 }
