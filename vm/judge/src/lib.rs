@@ -3,5 +3,8 @@
 //! A *leaf* is a Script that its spender satisfies exactly when a published claim is false. Beside each generator of
 //! Script stands the Rust function that it mirrors.
 
+pub mod leaf;
 pub mod script;
+pub mod step;
 pub mod winternitz;
+pub mod word;

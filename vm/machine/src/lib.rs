@@ -21,7 +21,7 @@ pub use engine::{EngineKind, UnknownEngine};
 pub use execute::{Effect, Trap, Write, execute, memory_address};
 pub use instruction::{AluOp, BranchOp, Instruction, LoadOp, REGISTER_NAMES, StoreOp};
 pub use interpret::{Engine, Interpreter};
-pub use machine::{Machine, Missing, Status};
+pub use machine::{Machine, Missing, Status, is_callable};
 pub use oracle::{Oracle, Preimages, Sha256Preimage, compress};
 pub use program::{Program, ProgramError, Symbol};
 pub use snapshot::{History, HistoryError, Limits};

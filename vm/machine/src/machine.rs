@@ -272,6 +272,11 @@ pub(crate) fn node_place(address: u32, level: u32, text: Option<&Range<u32>>) ->
     allowed.then(|| Place::at(address, level))
 }
 
+/// Whether a call may reach the node at this address and level: with the text's range, write it.
+pub fn is_callable(address: u32, level: u32, text: Option<&Range<u32>>) -> bool {
+    node_place(address, level, text).is_some()
+}
+
 impl Status {
     /// Gives the status word.
     pub const fn code(self) -> u32 {

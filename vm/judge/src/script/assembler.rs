@@ -278,6 +278,34 @@ impl Assembler {
         }
     }
 
+    /// Drops all that is left and ends with a true item.
+    pub fn succeed(&mut self) {
+        let left = self.main.len();
+        let last = self.last.filter(|_| left == 0);
+        let bare = match last {
+            Some(OP_EQUALVERIFY) => Some(OP_EQUAL),
+            Some(OP_NUMEQUALVERIFY) => Some(OP_NUMEQUAL),
+            _ => None,
+        };
+        if let Some(bare) = bare {
+            self.code.pop();
+            self.append(bare);
+            let item = self.fresh();
+            self.put(item);
+            return;
+        }
+        if last == Some(OP_VERIFY) {
+            self.code.pop();
+            let item = self.fresh();
+            self.put(item);
+            return;
+        }
+        for _ in 0..left {
+            self.op(OP_DROP);
+        }
+        self.push(1);
+    }
+
     /// Takes a truth value from the top: minimal, as tapscript has it (BIP-0342). Both branches leave stacks of one shape.
     pub fn branch(&mut self, then: impl FnOnce(&mut Self), otherwise: impl FnOnce(&mut Self)) {
         self.pop();

@@ -1,0 +1,95 @@
+//! What the prover publishes, each value under a key of its own.
+
+/// A published value. Words are little-endian; roots and nodes of the search are cut to 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Value {
+    /// The statuses before and after the step: one byte, before in the lower half.
+    Statuses,
+    /// `pc` before the step.
+    Pc,
+    /// The word at `pc`.
+    Instruction,
+    /// The first source register; `a7` of a call.
+    First,
+    /// The second source register; `a0` of a call.
+    Second,
+    /// The aligned word that a load or store reaches, before the step; `a1` of a call.
+    Word,
+    /// The address that a load or store reaches.
+    Address,
+    /// The word that is written to `rd` or to memory.
+    Written,
+    /// `pc` after the step.
+    Next,
+    /// The state before the step.
+    Before,
+    /// The state between the write of data and that of control.
+    Middle,
+    /// The state after the step.
+    After,
+    /// The upper node of the disputed equation, under the state before.
+    Top,
+    /// The upper node after the write.
+    TopAfter,
+    /// The lower node of the disputed equation, as the search had it.
+    Bottom,
+    /// The lower node after the write, as the search had it.
+    BottomAfter,
+    /// The lower node, whole.
+    Child,
+    /// The lower node after the write, whole.
+    ChildAfter,
+    /// The other child of the upper node.
+    Sibling,
+    /// The content of a memory leaf before the step.
+    Leaf,
+    /// The content of the key leaf.
+    Key,
+    /// The chaining value that `SHA256_PREIMAGE` brings.
+    Chaining,
+    /// The block that `SHA256_PREIMAGE` brings.
+    Block,
+    /// The hash of the new key leaf that `SHA256_PREIMAGE` writes.
+    KeyHash,
+    /// The hash of the block's leaf.
+    BlockHash,
+    /// The node whose hash `HASH_OF_NODE` reads.
+    Node,
+}
+
+impl Value {
+    /// Gives its length in bytes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Statuses => 1,
+            Self::Pc
+            | Self::Instruction
+            | Self::First
+            | Self::Second
+            | Self::Word
+            | Self::Address
+            | Self::Written
+            | Self::Next => 4,
+            Self::Before
+            | Self::Middle
+            | Self::After
+            | Self::Top
+            | Self::TopAfter
+            | Self::Bottom
+            | Self::BottomAfter => 24,
+            Self::Child
+            | Self::ChildAfter
+            | Self::Sibling
+            | Self::Chaining
+            | Self::KeyHash
+            | Self::BlockHash
+            | Self::Node => 32,
+            Self::Leaf | Self::Key | Self::Block => 64,
+        }
+    }
+
+    /// Gives the number of its digits.
+    pub const fn digits(self) -> usize {
+        2 * self.bytes()
+    }
+}
