@@ -166,9 +166,9 @@ pub fn verify_digits_differ(a: &mut Assembler, pairs: &[(Digit, Digit)]) {
 /// An item that is known by its place.
 const fn drop_copy(_: Item) {}
 
-/// Takes a hint `h` and a number `n >= 0` with `n - 2^bits * h` in `0..2^bits`: then `h` is `n >> bits`. Leaves `h`, and
-/// above it the remainder.
-pub fn split(a: &mut Assembler, n: Item, hint: Item, bits: usize) -> (Item, Item) {
+/// Verifies that a hint `h` is the number `n >= 0` shifted right: `n - 2^bits * h` is in `0..2^bits`. Takes `n` and leaves
+/// the hint where it is; gives the remainder, on top.
+pub fn split(a: &mut Assembler, n: Item, hint: Item, bits: usize) -> Item {
     a.take(n);
     a.copy(hint);
     shift_left(a, bits);
@@ -176,8 +176,61 @@ pub fn split(a: &mut Assembler, n: Item, hint: Item, bits: usize) -> (Item, Item
     a.push(0);
     a.push(1 << bits);
     a.ops(&[OP_WITHIN, OP_VERIFY]);
-    let rest = a.at(0);
-    (hint, rest)
+    a.at(0)
+}
+
+/// Takes a digit, and pushes its lowest bits.
+pub fn low_bits(a: &mut Assembler, digit: Item, bits: usize) -> Item {
+    a.take(digit);
+    for weight in [8, 4, 2].into_iter().take(4 - bits) {
+        a.op(OP_DUP);
+        a.push(weight - 1);
+        a.op(OP_GREATERTHAN);
+        a.when(|a| {
+            a.push(weight);
+            a.op(OP_SUB);
+        });
+    }
+    a.at(0)
+}
+
+/// Takes two words' limbs, and pushes whether the first is less.
+pub fn less(a: &mut Assembler, first: Limbs, second: Limbs, signed: bool) -> Item {
+    let [first_top, second_top] = [first.top, second.top].map(|top| {
+        a.take(top);
+        if signed {
+            a.op(OP_DUP);
+            a.push(7);
+            a.op(OP_GREATERTHAN);
+            a.when(|a| {
+                a.push(16);
+                a.op(OP_SUB);
+            });
+        }
+        a.at(0)
+    });
+    a.take(first.low);
+    a.take(second.low);
+    a.op(OP_LESSTHAN);
+    a.copy(first_top);
+    a.copy(second_top);
+    a.ops(&[OP_NUMEQUAL, OP_BOOLAND]);
+    a.take(first_top);
+    a.take(second_top);
+    a.ops(&[OP_LESSTHAN, OP_BOOLOR]);
+    a.at(0)
+}
+
+/// Verifies that two values differ in the digit that the hint names, counted from the highest. Both lie on the stack with
+/// their highest digit uppermost, `digits` long; they stay there. Takes the hint.
+pub fn verify_differ_at(a: &mut Assembler, hint: Item, highest: [Item; 2], digits: usize) {
+    verify_below(a, hint, digits as i64);
+    a.copy(hint);
+    a.look_up(highest[0]);
+    a.op(OP_TOALTSTACK);
+    a.take(hint);
+    a.look_up(highest[1]);
+    a.ops(&[OP_FROMALTSTACK, OP_NUMNOTEQUAL, OP_VERIFY]);
 }
 
 /// Verifies that the item is in `0..end`, and leaves it where it is.

@@ -11,6 +11,37 @@ use proptest::test_runner::{Config, TestRunner};
 
 const TEXT: Range<u32> = 0x1000..0x0020_0000;
 
+/// What an operand at an edge may be.
+const EDGES: [u32; 27] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    7,
+    8,
+    15,
+    16,
+    31,
+    32,
+    0x7ff,
+    0x800,
+    0xfff,
+    0xffff,
+    0x1_0000,
+    0x0fff_ffff,
+    0x1000_0000,
+    0x7fff_fffe,
+    0x7fff_ffff,
+    0x8000_0000,
+    0x8000_0001,
+    0xf000_0000,
+    0xffff_0000,
+    0xffff_fff0,
+    0xffff_fffe,
+    0xffff_ffff,
+];
+
 fn rule(name: &str) -> Rule {
     let mut found = rules(&TEXT).into_iter().filter(|rule| rule.name == name);
     found.next().unwrap_or_else(|| panic!("no rule {name}"))
@@ -18,64 +49,130 @@ fn rule(name: &str) -> Rule {
 
 /// Words at and around the edges, and any others.
 fn word() -> impl Strategy<Value = u32> {
-    let edges = vec![
-        0,
-        1,
-        2,
-        3,
-        4,
-        7,
-        8,
-        15,
-        16,
-        31,
-        32,
-        0x7ff,
-        0x800,
-        0xfff,
-        0xffff,
-        0x1_0000,
-        0x0fff_ffff,
-        0x1000_0000,
-        0x7fff_fffe,
-        0x7fff_ffff,
-        0x8000_0000,
-        0x8000_0001,
-        0xf000_0000,
-        0xffff_0000,
-        0xffff_fff0,
-        0xffff_fffe,
-        0xffff_ffff,
-    ];
     prop_oneof![
         any::<u32>(),
-        proptest::sample::select(edges),
+        proptest::sample::select(EDGES.to_vec()),
         any::<u8>().prop_map(u32::from),
-        any::<u32>().prop_map(|word| 1 << (word % 32))
+        any::<u32>().prop_map(|word| 1 << (word % 32)),
     ]
 }
 
-#[test]
-fn result_add() {
-    let rule = rule("result/add");
-    let spend = Spend::new(&rule.bare().script);
-    eprintln!("{} bytes", rule.bare().script.len());
-    TestRunner::new(Config::with_cases(2_000))
-        .run(&(word(), word(), word(), any::<u32>()), |(a, b, w, bits)| {
-            let mut claim = StepClaim {
-                pc: 0x1000,
-                first: a,
-                second: b,
-                instruction: 0x33 | bits & 0x01ff_8f80,
-                ..StepClaim::default()
-            };
-            claim.conclude(&TEXT);
-            prop_assert!(!spend.takes(&rule.bare_witness(&[], &claim.values())));
-            claim.written = w;
-            let refuted = rule.refute(&claim.values()).is_some();
-            prop_assert_eq!(refuted, w != a.wrapping_add(b));
-            prop_assert_eq!(spend.takes(&rule.bare_witness(&[], &claim.values())), refuted);
-            Ok(())
-        })
+/// A claim whose reads are these, with what follows from them.
+fn claim(instruction: u32, first: u32, second: u32) -> StepClaim {
+    let mut claim = StepClaim {
+        pc: 0x1_2340,
+        first,
+        second,
+        instruction,
+        ..StepClaim::default()
+    };
+    claim.conclude(&TEXT);
+    claim
+}
+
+/// Checks a rule of a written word: a true one is never refuted, a false one always.
+fn check_result(name: &str, instruction: u32, free: u32, limit: usize) {
+    let rule = rule(name);
+    let leaf = rule.bare();
+    let spend = Spend::new(&leaf.script);
+    assert!(leaf.script.len() <= limit, "{name}: {} bytes", leaf.script.len());
+    let check = |instruction, a, b, written: u32, hints: &[i64]| {
+        let mut claim = claim(instruction, a, b);
+        assert_eq!(claim.status_after, 0, "{instruction:#x} is an instruction");
+        let honest = claim;
+        claim.written = written;
+        let refuted = rule.refute(&claim.values());
+        assert_eq!(
+            refuted.is_some(),
+            claim != honest,
+            "{name} {a:#x} {b:#x} {written:#x}"
+        );
+        let given = refuted.as_deref().unwrap_or(hints);
+        let taken = spend.takes(&rule.bare_witness(given, &claim.values()));
+        assert_eq!(
+            taken,
+            claim != honest,
+            "{name} {a:#x} {b:#x} {written:#x} {given:?}"
+        );
+    };
+    let near = |instruction, a, b, bits: u32| {
+        let truth = claim(instruction, a, b).written;
+        // The hints of a claim that is false nearby.
+        let mut other = claim(instruction, a, b);
+        other.written = truth ^ 1 << (bits % 32);
+        let hints = rule.refute(&other.values()).unwrap();
+        check(instruction, a, b, truth, &hints);
+        check(instruction, a, b, other.written, &hints);
+    };
+    for a in EDGES {
+        for b in EDGES {
+            near(instruction | b & free, a, b, a ^ b);
+        }
+    }
+    TestRunner::new(Config::with_cases(10_000))
+        .run(
+            &(word(), word(), word(), any::<u32>()),
+            |(a, b, written, bits)| {
+                let instruction = instruction | bits & free;
+                near(instruction, a, b, bits);
+                check(instruction, a, b, written, &vec![0; rule.hints.len()]);
+                Ok(())
+            },
+        )
         .unwrap();
+    let mut other = claim(instruction, 5, 7);
+    other.written ^= 1;
+    let hints = rule.refute(&other.values()).unwrap();
+    for (status, status_after) in [(0, 1), (0, 2), (1, 0), (9, 9)] {
+        let stopped = StepClaim {
+            status,
+            status_after,
+            ..other
+        };
+        assert!(!spend.takes(&rule.bare_witness(&hints, &stopped.values())));
+    }
+    // Another bit of what decides which instruction it is.
+    for bit in (0..32).filter(|bit| free >> bit & 1 == 0) {
+        let other = StepClaim {
+            instruction: instruction ^ 1 << bit,
+            ..other
+        };
+        assert!(rule.refute(&other.values()).is_none());
+        assert!(
+            !spend.takes(&rule.bare_witness(&hints, &other.values())),
+            "{name}, bit {bit}"
+        );
+    }
+}
+
+/// The bits of an instruction that name its registers, and of one with an immediate.
+const REGISTERS: u32 = 0x01ff_8f80;
+const IMMEDIATE: u32 = 0xffff_8f80;
+const UPPER: u32 = 0xffff_ff80;
+
+macro_rules! results {
+    ($($test:ident $name:literal $instruction:literal $free:ident $limit:literal)*) => {
+        $(#[test]
+        fn $test() {
+            check_result($name, $instruction, $free, $limit);
+        })*
+    };
+}
+
+results! {
+    result_add "result/add" 0x0000_0033 REGISTERS 300
+    result_sub "result/sub" 0x4000_0033 REGISTERS 300
+    result_addi "result/addi" 0x0000_0013 IMMEDIATE 300
+    result_and "result/and" 0x0000_7033 REGISTERS 300
+    result_andi "result/andi" 0x0000_7013 IMMEDIATE 300
+    result_or "result/or" 0x0000_6033 REGISTERS 300
+    result_ori "result/ori" 0x0000_6013 IMMEDIATE 300
+    result_xor "result/xor" 0x0000_4033 REGISTERS 300
+    result_xori "result/xori" 0x0000_4013 IMMEDIATE 300
+    result_slt "result/slt" 0x0000_2033 REGISTERS 300
+    result_slti "result/slti" 0x0000_2013 IMMEDIATE 300
+    result_sltu "result/sltu" 0x0000_3033 REGISTERS 300
+    result_sltiu "result/sltiu" 0x0000_3013 IMMEDIATE 300
+    result_lui "result/lui" 0x0000_0037 UPPER 300
+    result_auipc "result/auipc" 0x0000_0017 UPPER 300
 }

@@ -5,7 +5,9 @@
 
 mod alu;
 mod claim;
+mod compare;
 pub mod decode;
+mod logic;
 
 use core::ops::Range;
 
@@ -21,6 +23,8 @@ pub fn rules(text: &Range<u32>) -> Vec<Rule> {
     let _ = text;
     let mut rules = Vec::new();
     rules.extend(alu::rules());
+    rules.extend(logic::rules());
+    rules.extend(compare::rules());
     rules
 }
 
