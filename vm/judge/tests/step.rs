@@ -145,6 +145,81 @@ fn check_result(name: &str, instruction: u32, free: u32, limit: usize) {
     }
 }
 
+/// Checks rules of the next `pc`, one of which has to refute each false one.
+fn check_next(names: &[&str], instruction: u32, free: u32, limit: usize) {
+    let rules: Vec<Rule> = names.iter().map(|name| rule(name)).collect();
+    let leaves: Vec<_> = rules.iter().map(Rule::bare).collect();
+    let spends: Vec<Spend> = leaves.iter().map(|leaf| Spend::new(&leaf.script)).collect();
+    for leaf in &leaves {
+        assert!(
+            leaf.script.len() <= limit,
+            "{}: {} bytes",
+            leaf.name,
+            leaf.script.len()
+        );
+    }
+    let check = |instruction, a, b, next: u32| {
+        let honest = claim(instruction, a, b);
+        let claim = StepClaim { next, ..honest };
+        let mut refuted = 0;
+        for (rule, spend) in rules.iter().zip(&spends) {
+            let hints = rule.refute(&claim.values());
+            // With a false hint, or with that of the claim that is false by a bit.
+            let near = StepClaim {
+                next: next ^ 2,
+                ..honest
+            };
+            let given = hints.clone().or_else(|| rule.refute(&near.values()));
+            let given = given.unwrap_or_else(|| vec![0; rule.hints.len()]);
+            let taken = spend.takes(&rule.bare_witness(&given, &claim.values()));
+            assert_eq!(taken, hints.is_some(), "{} {claim:x?} {given:?}", rule.name);
+            refuted += usize::from(taken);
+        }
+        assert_eq!(refuted > 0, claim != honest, "{claim:x?}");
+    };
+    let all = |instruction, a: u32, b: u32, next: u32, bits: u32| {
+        let truth = claim(instruction, a, b).next;
+        check(instruction, a, b, truth);
+        check(instruction, a, b, truth ^ 1 << (bits % 32));
+        check(instruction, a, b, next);
+        check(instruction, a, a, truth);
+        check(instruction, a, a, claim(instruction, a, a).next);
+    };
+    for a in EDGES {
+        for b in EDGES {
+            all(instruction | b & free, a, b, a ^ b, a);
+        }
+    }
+    TestRunner::new(Config::with_cases(3_000))
+        .run(&(word(), word(), word(), any::<u32>()), |(a, b, next, bits)| {
+            all(instruction | bits & free, a, b, next, b);
+            Ok(())
+        })
+        .unwrap();
+}
+
+macro_rules! nexts {
+    ($($test:ident [$($name:literal)*] $instruction:literal $free:ident $limit:literal)*) => {
+        $(#[test]
+        fn $test() {
+            check_next(&[$($name),*], $instruction, $free, $limit);
+        })*
+    };
+}
+
+nexts! {
+    next_sequential ["next/sequential"] 0x0000_0033 REGISTERS 300
+    next_jal ["next/jal"] 0x0000_006f UPPER 400
+    next_jalr ["next/jalr"] 0x0000_0067 IMMEDIATE 400
+    next_beq ["next/beq-taken" "next/beq-not-taken"] 0x0000_0063 IMMEDIATE 400
+    next_bne ["next/bne-taken" "next/bne-not-taken"] 0x0000_1063 IMMEDIATE 400
+    next_blt ["next/blt-taken" "next/blt-not-taken"] 0x0000_4063 IMMEDIATE 500
+    next_bge ["next/bge-taken" "next/bge-not-taken"] 0x0000_5063 IMMEDIATE 500
+    next_bltu ["next/bltu-taken" "next/bltu-not-taken"] 0x0000_6063 IMMEDIATE 500
+    next_bgeu ["next/bgeu-taken" "next/bgeu-not-taken"] 0x0000_7063 IMMEDIATE 500
+    next_trap ["next/trap"] 0x0000_0000 UPPER 100
+}
+
 /// The bits of an instruction that name its registers, and of one with an immediate.
 const REGISTERS: u32 = 0x01ff_8f80;
 const IMMEDIATE: u32 = 0xffff_8f80;
@@ -174,5 +249,7 @@ results! {
     result_sltu "result/sltu" 0x0000_3033 REGISTERS 300
     result_sltiu "result/sltiu" 0x0000_3013 IMMEDIATE 300
     result_lui "result/lui" 0x0000_0037 UPPER 300
+    result_jal "result/jal" 0x0000_006f UPPER 300
+    result_jalr "result/jalr" 0x0000_0067 IMMEDIATE 300
     result_auipc "result/auipc" 0x0000_0017 UPPER 300
 }

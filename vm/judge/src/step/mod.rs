@@ -7,6 +7,7 @@ mod alu;
 mod claim;
 mod compare;
 pub mod decode;
+mod jump;
 mod logic;
 
 use core::ops::Range;
@@ -24,6 +25,7 @@ pub fn rules(text: &Range<u32>) -> Vec<Rule> {
     let mut rules = Vec::new();
     rules.extend(alu::rules());
     rules.extend(logic::rules());
+    rules.extend(jump::rules());
     rules.extend(compare::rules());
     rules
 }
