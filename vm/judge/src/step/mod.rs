@@ -6,9 +6,13 @@
 mod alu;
 mod claim;
 mod compare;
+pub mod condition;
 pub mod decode;
 mod jump;
 mod logic;
+mod memory;
+mod still;
+mod trap;
 
 use core::ops::Range;
 
@@ -21,11 +25,13 @@ pub use claim::{Cut, StepClaim, cut};
 
 /// Gives all rules for a program with this text.
 pub fn rules(text: &Range<u32>) -> Vec<Rule> {
-    let _ = text;
     let mut rules = Vec::new();
     rules.extend(alu::rules());
     rules.extend(logic::rules());
     rules.extend(jump::rules());
+    rules.extend(memory::rules());
+    rules.extend(still::rules());
+    rules.extend(trap::rules(text));
     rules.extend(compare::rules());
     rules
 }
