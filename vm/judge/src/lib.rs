@@ -3,6 +3,7 @@
 //! A *leaf* is a Script that its spender satisfies exactly when a published claim is false. Beside each generator of
 //! Script stands the Rust function that it mirrors.
 
+pub mod hash;
 pub mod leaf;
 pub mod script;
 pub mod step;

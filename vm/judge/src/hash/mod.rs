@@ -1,0 +1,3 @@
+//! Hashes in Script that Script has no opcode for.
+
+pub mod blake3;
