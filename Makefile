@@ -3,11 +3,12 @@
 # make test     every test
 # make bench    the table of docs/benchmarks.md
 # make lint     formatting, clippy, docs, dependencies
+# make judge-table   the sizes of all leaves
 # make ci       all of .ci/run
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet test bench lint ci
+.PHONY: help setup devnet test bench lint judge-table ci
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -23,6 +24,9 @@ test:
 
 bench: setup
 	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked --workspace --bins && cargo bench --locked --workspace --benches $(ARGS)
+
+judge-table:
+	@cargo run --quiet --locked -p bitsect-judge -- table
 
 lint:
 	@.ci/run lint

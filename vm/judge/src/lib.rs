@@ -7,5 +7,18 @@ pub mod hash;
 pub mod leaf;
 pub mod script;
 pub mod step;
+pub mod table;
 pub mod winternitz;
 pub mod word;
+
+use core::ops::Range;
+
+use leaf::Rule;
+
+/// Gives every rule for a program with this text: of steps, and the gates that open disputes of reads and writes.
+pub fn rules(text: &Range<u32>) -> Vec<Rule> {
+    let gates = step::gate::Access::ALL
+        .into_iter()
+        .flat_map(step::gate::Access::gates);
+    step::rules(text).into_iter().chain(gates).collect()
+}

@@ -90,7 +90,7 @@ fn truth(rng: &mut StdRng) -> StepClaim {
         return claim;
     }
     claim.after = rng.random();
-    if claim.pc % 4 == 0 && TEXT.contains(&claim.pc) {
+    if claim.pc.is_multiple_of(4) && TEXT.contains(&claim.pc) {
         claim.instruction = instruction(rng);
         read(rng, &mut claim);
     }

@@ -58,6 +58,36 @@ pub enum Value {
 }
 
 impl Value {
+    /// All values.
+    pub const ALL: [Self; 26] = [
+        Self::Statuses,
+        Self::Pc,
+        Self::Instruction,
+        Self::First,
+        Self::Second,
+        Self::Word,
+        Self::Address,
+        Self::Written,
+        Self::Next,
+        Self::Before,
+        Self::Middle,
+        Self::After,
+        Self::Top,
+        Self::TopAfter,
+        Self::Bottom,
+        Self::BottomAfter,
+        Self::Child,
+        Self::ChildAfter,
+        Self::Sibling,
+        Self::Leaf,
+        Self::Key,
+        Self::Chaining,
+        Self::Block,
+        Self::KeyHash,
+        Self::BlockHash,
+        Self::Node,
+    ];
+
     /// Gives its length in bytes.
     pub const fn bytes(self) -> usize {
         match self {

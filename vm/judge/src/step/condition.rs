@@ -80,12 +80,12 @@ pub enum Condition {
         /// Whether it is.
         is: bool,
     },
-    /// `rs1` names `x0`.
-    Rs1IsZero,
-    /// `rs2` names `x0`.
-    Rs2IsZero,
-    /// `rd` names `x0`.
-    RdIsZero,
+    /// Whether `rs1` names `x0`.
+    Rs1IsZero(bool),
+    /// Whether `rs2` names `x0`.
+    Rs2IsZero(bool),
+    /// Whether `rd` names `x0`.
+    RdIsZero(bool),
     /// Two roots differ. Needs the hint `place`.
     Differ(Value, Value),
 }
@@ -187,9 +187,9 @@ impl Condition {
             Self::Word { value, .. } | Self::Within { value, .. } => vec![(*value, ALL)],
             Self::Multiple { value, bits, .. } => vec![(*value, (1 << bits.div_ceil(4)) - 1)],
             Self::Uppermost { value, bits, .. } => vec![(*value, 0xff & !((1 << (bits / 4)) - 1))],
-            Self::Rs1IsZero => instruction(0b0001_1000),
-            Self::Rs2IsZero => instruction(0b0110_0000),
-            Self::RdIsZero => instruction(0b0000_0110),
+            Self::Rs1IsZero(_) => instruction(0b0001_1000),
+            Self::Rs2IsZero(_) => instruction(0b0110_0000),
+            Self::RdIsZero(_) => instruction(0b0000_0110),
             Self::Differ(first, second) => vec![(*first, ALL), (*second, ALL)],
         }
     }
@@ -218,9 +218,9 @@ impl Condition {
                 (word_of(claim, *value) | low_mask(*bits) == u32::MAX) == *is
             }
             Self::Within { value, range, is } => range.contains(&word_of(claim, *value)) == *is,
-            Self::Rs1IsZero => word >> 15 & 31 == 0,
-            Self::Rs2IsZero => word >> 20 & 31 == 0,
-            Self::RdIsZero => word >> 7 & 31 == 0,
+            Self::Rs1IsZero(is) => (word >> 15 & 31 == 0) == *is,
+            Self::Rs2IsZero(is) => (word >> 20 & 31 == 0) == *is,
+            Self::RdIsZero(is) => (word >> 7 & 31 == 0) == *is,
             Self::Differ(first, second) => root_of(claim, *first) != root_of(claim, *second),
         }
     }
@@ -315,23 +315,35 @@ impl Condition {
                 push_within(a, inputs, *value, range);
                 verify(a, *is);
             }
-            Self::Rs1IsZero => {
+            Self::Rs1IsZero(is) => {
                 push_funct3_excess(a, inputs);
                 a.copy(instruction(4));
-                a.ops(&[OP_ADD, OP_NOT, OP_VERIFY]);
+                a.op(OP_ADD);
+                if *is {
+                    a.op(OP_NOT);
+                }
+                a.op(OP_VERIFY);
             }
-            Self::Rs2IsZero => {
+            Self::Rs2IsZero(is) => {
                 let six = a.copy(instruction(6));
                 word::low_bits(a, six, 1);
                 a.copy(instruction(5));
-                a.ops(&[OP_ADD, OP_NOT, OP_VERIFY]);
+                a.op(OP_ADD);
+                if *is {
+                    a.op(OP_NOT);
+                }
+                a.op(OP_VERIFY);
             }
-            Self::RdIsZero => {
+            Self::RdIsZero(is) => {
                 a.copy(instruction(1));
                 a.push(7);
                 a.op(OP_GREATERTHAN);
                 a.copy(instruction(2));
-                a.ops(&[OP_ADD, OP_NOT, OP_VERIFY]);
+                a.op(OP_ADD);
+                if *is {
+                    a.op(OP_NOT);
+                }
+                a.op(OP_VERIFY);
             }
             Self::Differ(first, second) => {
                 let highest = [*first, *second].map(|value| inputs.digit(value, 47));

@@ -8,11 +8,13 @@ mod claim;
 mod compare;
 pub mod condition;
 pub mod decode;
+pub mod gate;
 mod jump;
 mod logic;
 mod memory;
 mod still;
 mod trap;
+pub mod verdict;
 
 use core::ops::Range;
 

@@ -37,7 +37,7 @@ pub fn rules() -> Vec<Rule> {
             no_data.clone(),
             Running,
             Matches(Pattern::opcode(opcode)),
-            RdIsZero,
+            RdIsZero(true),
         ];
         rules.push(rule(format!("still/{name}-to-zero"), conditions));
     }
@@ -50,7 +50,7 @@ pub fn rules() -> Vec<Rule> {
     };
     let zero =
         |name: &str, condition: Condition, value| rule(name, vec![condition, nonzero(value), no_call()]);
-    rules.push(zero("still/rs1", Rs1IsZero, Value::First));
-    rules.push(zero("still/rs2", Rs2IsZero, Value::Second));
+    rules.push(zero("still/rs1", Rs1IsZero(true), Value::First));
+    rules.push(zero("still/rs2", Rs2IsZero(true), Value::Second));
     rules
 }
