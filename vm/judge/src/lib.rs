@@ -5,6 +5,7 @@
 
 pub mod hash;
 pub mod leaf;
+pub mod product;
 pub mod script;
 pub mod step;
 pub mod table;

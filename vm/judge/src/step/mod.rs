@@ -12,6 +12,8 @@ pub mod gate;
 mod jump;
 mod logic;
 mod memory;
+mod multiply;
+mod shift;
 mod still;
 mod trap;
 pub mod verdict;
@@ -35,6 +37,8 @@ pub fn rules(text: &Range<u32>) -> Vec<Rule> {
     rules.extend(still::rules());
     rules.extend(trap::rules(text));
     rules.extend(compare::rules());
+    rules.extend(multiply::rules());
+    rules.extend(shift::rules());
     rules
 }
 
