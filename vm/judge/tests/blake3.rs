@@ -4,18 +4,20 @@ mod core;
 
 use bitcoin::opcodes::all::OP_NUMEQUALVERIFY;
 use bitsect_judge::hash::blake3::{Digit, hash_digits, hash_node};
-use bitsect_judge::script::{Assembler, Item, number};
+use bitsect_judge::script::{Assembler, Item, MAX_STACK, number};
 use core::Spend;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 
-/// Digits of the witness that are below.
+/// Digits of the witness that are below, at most as many as a leaf has.
 const BELOW: usize = 280;
-/// Bytes of the whole routine for 64 and for 48 digits, and for 48 of a node whose right half is known.
-const SIZES: [usize; 3] = [47_000, 47_000, 46_000];
-/// Items on both stacks, for a whole node.
-const DEEPEST: usize = 700;
+/// Bytes of the routine for 64 and for 48 digits, and for 48 of a node whose right half is known.
+const SIZES: [usize; 3] = [44_720, 44_140, 42_480];
+/// Bytes where the right half is zero.
+const HALF: usize = 40_920;
+/// Bytes for 48 digits where nothing is below.
+const ALONE: usize = 43_250;
 
 fn digits(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).collect()
@@ -82,15 +84,15 @@ fn check(place: &[usize], node: &[u8; 64], count: usize, rng: &mut StdRng) {
     let known = &digits[place.len()..];
     let items = witness(place, node, BELOW);
     let (spend, size, deepest) = leaf(place, known, &wanted, BELOW);
-    eprintln!("{} digits to {count}: {size} bytes, {deepest} items", place.len());
     assert!(spend.takes(&items));
     let bound = match (place.len(), count) {
-        (128, 64) => SIZES[0],
+        (128, 49..) => SIZES[0],
         (128, _) => SIZES[1],
+        _ if known.iter().all(|digit| *digit == 0) => HALF,
         _ => SIZES[2],
     };
     assert!(size <= bound, "{size} bytes");
-    assert!(deepest <= BELOW + DEEPEST, "{deepest} items");
+    assert!(deepest <= MAX_STACK, "{deepest} items");
     let wrong = rng.random_range(0..count);
     wanted[wrong] ^= 1 << rng.random_range(0..4);
     assert!(
@@ -144,4 +146,21 @@ fn a_digit_need_not_be_minimal() {
     assert!(leaf(&place, &[], &wanted, 0).0.takes(&items));
     wanted[63] ^= 8;
     assert!(!leaf(&place, &[], &wanted, 0).0.takes(&items));
+}
+
+#[test]
+fn little_stack_and_much_of_it_will_do() {
+    let node = nodes()[10];
+    let place: Vec<usize> = (0..128).collect();
+    let mut wanted = digits(blake3::hash(&node).as_bytes());
+    wanted.truncate(48);
+    let mut sizes = Vec::new();
+    for below in [0, 100, 200, 300, 408] {
+        let (spend, size, deepest) = leaf(&place, &[], &wanted, below);
+        assert!(spend.takes(&witness(&place, &node, below)));
+        assert!(deepest <= MAX_STACK, "{deepest} items");
+        sizes.push(size);
+    }
+    assert!(sizes[0] <= ALONE, "{} bytes", sizes[0]);
+    assert!(sizes.is_sorted(), "{sizes:?}");
 }

@@ -1,54 +1,78 @@
 //! The tables, and the numbers that lead to them.
 
+use bitcoin::opcodes::all::OP_OVER;
+
 use crate::script::{Assembler, Item};
 
-/// How many sums the tables know, of single digits with a carry.
-pub(super) const RANGE: usize = 80;
-
-/// Order of the quarters of rows, so that each row of the four with one `row % 4` is somewhere in it.
-const QUARTERS: [usize; 11] = [0, 1, 2, 3, 0, 1, 0, 3, 2, 1, 0];
-/// Where in it a row begins, by `row / 4`.
-const BEGINS: [usize; 4] = [0, 5, 2, 7];
+/// The order of the even rows of the XOR table in which they overlap most; the odd rows follow in the same order.
+const ROWS: [usize; 8] = [14, 6, 10, 2, 12, 4, 8, 0];
+/// Items above all words while a step runs, with the push of a depth.
+const WORKING: usize = 4;
+/// Sums that no word reaches before the last round.
+const MOST: usize = 176;
 
 /// Where the tables lie. All numbers are twice what they would be for one table alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tables {
     /// The height of the stack when all words are on it, and nothing else.
     height: i64,
-    sums: i64,
-    bits: i64,
+    /// The number that leads to the entries of the sum 0.
+    pub(super) sums: i64,
+    /// The number that leads to the entries of the digit 0 with no bit from below.
+    pub(super) bits: i64,
+    /// How many sums the tables know.
+    pub(super) range: usize,
 }
 
 impl Tables {
-    /// Pushes the tables, below as many items.
-    pub(super) fn push(a: &mut Assembler, above: usize) -> Self {
-        let xors = xors();
+    /// Pushes the tables, below as many items; `room` is for both, and what is done with them.
+    pub(super) fn push(a: &mut Assembler, above: usize, room: usize) -> Self {
+        let (xors, rows) = xors();
         let bits = 64;
-        let height = (a.len() + xors.len() + bits + 2 * RANGE + above) as i64;
-        let top = a.len() + xors.len() + bits + 2 * RANGE;
+        let left = room.checked_sub(xors.len() + bits + above + WORKING);
+        // A word's sum grows by 30 or 15, with a carry of one in 16.
+        let range = (left.expect("room for the tables") / 32 * 16).min(MOST);
+        assert!(range >= 48, "room for a single addition");
+        let height = (a.len() + xors.len() + bits + 2 * range + above) as i64;
+        let top = a.len() + xors.len() + bits + 2 * range;
         // Entry 1 of each pair of tables is the one whose depth is known.
         let tables = Self {
             height,
             sums: height - top as i64 + 1,
-            bits: height + 1 - (top - 2 * RANGE) as i64 + 1,
+            bits: height + 1 - (top - 2 * range) as i64 + 1,
+            range,
         };
         for value in xors.iter().rev() {
             a.push(*value);
         }
-        let above_xors = height - (top - 2 * RANGE - bits) as i64;
+        let above_xors = height - (top - 2 * range - bits) as i64;
         for entry in (0..32).rev() {
             let (bit, digit) = (entry / 16, entry % 16);
-            a.push(tables.bits + 32 * i64::from(digit >= 8));
+            Self::again(
+                a,
+                tables.bits + 32 * i64::from(digit >= 8),
+                digit != 15 && digit != 7,
+            );
             a.push(4 * digit % 32 + 2 * bit);
         }
-        for sum in (0..RANGE).rev() {
-            a.push(tables.sums + 2 * (sum as i64 / 16));
-            let row = sum % 16;
-            let tape = (row % 4) / 2;
-            let place = (row % 4 % 2) * QUARTERS.len() * 4 + BEGINS[row / 4] * 4;
-            a.push(above_xors + (2 * place + tape) as i64);
+        for sum in (0..range).rev() {
+            Self::again(
+                a,
+                tables.sums + 2 * (sum as i64 / 16),
+                sum % 16 != 15 && sum + 1 < range,
+            );
+            a.push(above_xors + rows[sum % 16]);
         }
         tables
+    }
+
+    /// Pushes a number, by a copy where it is the last but one too.
+    fn again(a: &mut Assembler, value: i64, repeated: bool) {
+        if repeated {
+            a.op(OP_OVER);
+        } else {
+            a.push(value);
+        }
     }
 
     /// Pushes the halves of twice a digit.
@@ -57,16 +81,6 @@ impl Tables {
             a.push(entry / 2);
         }
         a.at(0)
-    }
-
-    /// The number that leads to the entries of the sum 0.
-    pub(super) fn sums(&self) -> i64 {
-        self.sums
-    }
-
-    /// The number that leads to the entries of the digit 0 with no bit from below.
-    pub(super) fn bits(&self) -> i64 {
-        self.bits
     }
 
     /// The height for [`Self::sums`] to lead to the carry.
@@ -95,15 +109,21 @@ impl Tables {
     }
 }
 
-/// The rows, in two interleaved sequences.
-fn xors() -> Vec<i64> {
-    let tape = |tape: usize| {
-        let rows = [2 * tape, 2 * tape + 1].into_iter();
-        rows.flat_map(|low| {
-            let quarters = QUARTERS.into_iter();
-            quarters
-                .flat_map(move |quarter| (0..4).map(move |column| 2 * (4 * quarter + (low ^ column)) as i64))
-        })
+/// The rows, in two interleaved sequences, and where each begins.
+fn xors() -> (Vec<i64>, [i64; 16]) {
+    let mut begins = [0; 16];
+    let mut tape = |odd: usize| {
+        let mut tape: Vec<usize> = Vec::new();
+        for row in ROWS.map(|row| row + odd) {
+            let entries: Vec<usize> = (0..16).map(|column| row ^ column).collect();
+            let shared = (0..=16).rev().find(|shared| tape.ends_with(&entries[..*shared]));
+            let shared = shared.unwrap_or(0);
+            begins[row] = (2 * (tape.len() - shared) + odd) as i64;
+            tape.extend(&entries[shared..]);
+        }
+        tape
     };
-    tape(0).zip(tape(1)).flat_map(|(even, odd)| [even, odd]).collect()
+    let (even, odd) = (tape(0), tape(1));
+    let both = even.into_iter().zip(odd).flat_map(|(even, odd)| [even, odd]);
+    (both.map(|entry| 2 * entry as i64).collect(), begins)
 }
