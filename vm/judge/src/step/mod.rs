@@ -8,6 +8,7 @@ mod claim;
 mod compare;
 pub mod condition;
 pub mod decode;
+mod divide;
 pub mod gate;
 mod jump;
 mod logic;
@@ -39,6 +40,7 @@ pub fn rules(text: &Range<u32>) -> Vec<Rule> {
     rules.extend(compare::rules());
     rules.extend(multiply::rules());
     rules.extend(shift::rules());
+    rules.extend(divide::rules());
     rules
 }
 
