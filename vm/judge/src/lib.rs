@@ -5,6 +5,7 @@
 
 pub mod hash;
 pub mod leaf;
+pub mod path;
 pub mod product;
 pub mod script;
 pub mod step;
