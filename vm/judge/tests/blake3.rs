@@ -3,7 +3,7 @@
 mod core;
 
 use bitcoin::opcodes::all::OP_NUMEQUALVERIFY;
-use bitsect_judge::hash::blake3::{Digit, hash_digits, hash_node};
+use bitsect_judge::hash::blake3::{Digit, hash_digits, hash_doubled, hash_node};
 use bitsect_judge::script::{Assembler, Item, MAX_STACK, number};
 use core::Spend;
 use rand::rngs::StdRng;
@@ -163,4 +163,25 @@ fn little_stack_and_much_of_it_will_do() {
     }
     assert!(sizes[0] <= ALONE, "{} bytes", sizes[0]);
     assert!(sizes.is_sorted(), "{sizes:?}");
+}
+
+#[test]
+fn twice_each_digit_is_shorter() {
+    let node = nodes()[11];
+    let place: Vec<usize> = (0..128).collect();
+    let mut a = Assembler::new();
+    let items: Vec<Item> = place
+        .iter()
+        .map(|index| a.witness(&format!("digit {index}")))
+        .collect();
+    let message: Vec<Digit> = items.into_iter().map(Digit::Item).collect();
+    let got = hash_doubled(&mut a, &message.try_into().unwrap(), 48);
+    assert!(a.size() <= ALONE - 350, "{} bytes", a.size());
+    for (item, digit) in got.iter().zip(digits(blake3::hash(&node).as_bytes())) {
+        a.take(*item);
+        a.push(2 * i64::from(digit));
+        a.op(OP_NUMEQUALVERIFY);
+    }
+    a.succeed();
+    assert!(Spend::new(&a.finish().0).takes(&witness(&place, &node, 0)));
 }

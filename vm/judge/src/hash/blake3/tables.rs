@@ -75,10 +75,13 @@ impl Tables {
         }
     }
 
+    /// Entries of the table of halves.
+    pub(super) const HALVES: usize = 31;
+
     /// Pushes the halves of twice a digit.
     pub(super) fn push_halves(a: &mut Assembler) -> Item {
-        for entry in (0..31).rev() {
-            a.push(entry / 2);
+        for entry in (0..Self::HALVES).rev() {
+            a.push(entry as i64 / 2);
         }
         a.at(0)
     }
