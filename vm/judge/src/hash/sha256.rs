@@ -1,0 +1,153 @@
+//! One compression of SHA-256 (FIPS 180-4) in Script.
+//!
+//! A word is eight digits of four bits. A digit is `STRIDE * value + bias` on the stack: so it is an operand of a sum as
+//! it is, and mostly also the depth of its entry in a table, so that a look-up is a copy and a PICK. The tables lie below the
+//! words. Each round takes as many words away as it adds, so that the tables' depth is the same in all rounds.
+//!
+//! A rotated digit is the sum of two entries, one for either digit that it comes from. XORs and ANDs are look-ups of sums
+//! (see [`tables`]). Sums of digits are split into a digit and a carry by two look-ups, not before all operands are added.
+
+mod lookups;
+mod rounds;
+mod tables;
+
+use bitcoin::opcodes::all::*;
+
+use self::lookups::Lookups;
+use self::rounds::{Word, rounds};
+use self::tables::{PLAN, Plan, STRIDE, Table};
+use crate::script::{Assembler, Item};
+
+/// Digits of a word.
+const WORD: usize = 8;
+
+/// Compresses a block into a chaining value, both of big-endian words. The digits are the topmost items, in any order; the
+/// first digits of the new chaining value are left in their place, the lowest on top. Gives them, lowest first.
+///
+/// # Panics
+/// If other items are on top, or more than 64 digits are wanted.
+pub fn compress(a: &mut Assembler, chaining: &[Item; 64], block: &[Item; 128], digits: usize) -> Vec<Item> {
+    assert!(digits <= chaining.len(), "{digits} digits of 64");
+    let takes = chaining.len() + block.len();
+    let deepest = chaining.iter().chain(block).map(|item| a.depth(*item)).max();
+    assert!(deepest < Some(takes), "the digits are not on top");
+    a.routine("sha256", takes, digits, |a| {
+        compress_by(a, &PLAN, chaining, block, digits)
+    })
+}
+
+fn compress_by(
+    a: &mut Assembler,
+    plan: &Plan,
+    chaining: &[Item; 64],
+    block: &[Item; 128],
+    digits: usize,
+) -> Vec<Item> {
+    let bottom = a.len() - chaining.len() - block.len();
+    let words: Vec<Word> = words(chaining);
+    translate(a, plan, &words, &self::words(block));
+    let chaining = lay_out(a, plan);
+    let floor = a.len();
+    let block: Vec<Word> = (0..block.len() / WORD).map(|_| word_from_alt(a)).collect();
+    // The oldest words are the deepest: h and d.
+    let mut state = chaining.clone();
+    for index in [7, 3, 6, 2, 5, 1, 4, 0] {
+        state[index] = chaining[index].map(|digit| a.copy(digit));
+    }
+    let mut lookups = Lookups { a, plan, floor };
+    let state = rounds(&mut lookups, state, block);
+    for index in 0..digits.div_ceil(WORD) {
+        let wanted = WORD.min(digits - index * WORD);
+        output(&mut lookups, &state[index], &chaining[index], wanted);
+    }
+    for _ in bottom..a.len() {
+        a.op(OP_DROP);
+    }
+    let mut items: Vec<Item> = (0..digits)
+        .map(|_| a.op(OP_FROMALTSTACK).expect("a digit"))
+        .collect();
+    items.reverse();
+    items
+}
+
+/// The place among a word's digits as bytes have them, big-endian, of the digit `index` by weight; and the reverse.
+const fn place(index: usize) -> usize {
+    2 * (3 - index / 2) + index % 2
+}
+
+/// Gives words of digits by weight, lowest first.
+fn words(digits: &[Item]) -> Vec<Word> {
+    let words = digits.chunks_exact(WORD);
+    words
+        .map(|word| std::array::from_fn(|index| word[place(index)]))
+        .collect()
+}
+
+/// Moves all words to the alt stack, each digit with the stride and the bias: the block's last word first, the first word's
+/// lowest digit last; then the chaining value's in the same order.
+fn translate(a: &mut Assembler, plan: &Plan, chaining: &[Word], block: &[Word]) {
+    let mut top = None;
+    for digit in (0..16).rev() {
+        top = Some(a.push(STRIDE * digit + plan.bias(Table::Digit)));
+    }
+    for word in block.iter().rev().chain(chaining.iter().rev()) {
+        for digit in word.iter().rev() {
+            a.take(*digit);
+            a.look_up(top.expect("sixteen entries"));
+            a.op(OP_TOALTSTACK);
+        }
+    }
+    for _ in 0..16 {
+        a.op(OP_DROP);
+    }
+}
+
+/// Brings a word from the alt stack; its digits by weight.
+fn word_from_alt(a: &mut Assembler) -> Word {
+    std::array::from_fn(|_| a.op(OP_FROMALTSTACK).expect("a digit"))
+}
+
+/// Pushes the tables; the chaining value's digits, which are not needed until the end, fill the holes. Gives its words.
+fn lay_out(a: &mut Assembler, plan: &Plan) -> Vec<Word> {
+    let entries = plan.entries().expect("tables that do not overlap");
+    let mut chaining = Vec::with_capacity(64);
+    let holes = entries.iter().filter(|entry| entry.is_none()).count();
+    for _ in holes..64 {
+        chaining.extend(a.op(OP_FROMALTSTACK));
+    }
+    for entry in entries.iter().rev() {
+        match entry {
+            Some(entry) => drop(a.push(*entry)),
+            None if chaining.len() < 64 => chaining.extend(a.op(OP_FROMALTSTACK)),
+            None => drop(a.push(0)),
+        }
+    }
+    let words = chaining.chunks_exact(WORD);
+    words.map(|word| word.try_into().expect("eight digits")).collect()
+}
+
+/// Adds a word of the chaining value and moves the first digits of the sum to the alt stack, as bytes have them.
+fn output(lookups: &mut Lookups<'_>, state: &Word, chaining: &Word, wanted: usize) {
+    let mut carry = None;
+    let mut sum = Vec::with_capacity(WORD);
+    for (index, (left, right)) in state.iter().zip(chaining).enumerate() {
+        let mut bias = lookups.take(*left) + lookups.copy(*right);
+        lookups.a.op(OP_ADD);
+        if let Some(carry) = carry {
+            lookups.a.op(OP_ADD);
+            bias += carry;
+        }
+        if index + 1 == WORD {
+            sum.push(lookups.reduce(bias, 0));
+        } else {
+            let (digit, bias) = lookups.split(bias, 0);
+            sum.push(digit);
+            carry = Some(bias);
+        }
+    }
+    for index in 0..wanted {
+        let bias = lookups.take(sum[place(index)]);
+        lookups.look(Table::Out, bias);
+        lookups.a.op(OP_TOALTSTACK);
+    }
+}

@@ -1,0 +1,293 @@
+//! The rounds and the message schedule.
+
+use bitcoin::opcodes::all::*;
+
+use super::WORD;
+use super::lookups::{Lookups, Step};
+use super::tables::{HI3, PLAIN, Part, Table};
+use crate::script::Item;
+
+/// A word's digits, lowest first.
+pub(super) type Word = [Item; WORD];
+
+/// FIPS 180-4, 4.2.2.
+const CONSTANTS: [u32; 64] = [
+    0x428a_2f98,
+    0x7137_4491,
+    0xb5c0_fbcf,
+    0xe9b5_dba5,
+    0x3956_c25b,
+    0x59f1_11f1,
+    0x923f_82a4,
+    0xab1c_5ed5,
+    0xd807_aa98,
+    0x1283_5b01,
+    0x2431_85be,
+    0x550c_7dc3,
+    0x72be_5d74,
+    0x80de_b1fe,
+    0x9bdc_06a7,
+    0xc19b_f174,
+    0xe49b_69c1,
+    0xefbe_4786,
+    0x0fc1_9dc6,
+    0x240c_a1cc,
+    0x2de9_2c6f,
+    0x4a74_84aa,
+    0x5cb0_a9dc,
+    0x76f9_88da,
+    0x983e_5152,
+    0xa831_c66d,
+    0xb003_27c8,
+    0xbf59_7fc7,
+    0xc6e0_0bf3,
+    0xd5a7_9147,
+    0x06ca_6351,
+    0x1429_2967,
+    0x27b7_0a85,
+    0x2e1b_2138,
+    0x4d2c_6dfc,
+    0x5338_0d13,
+    0x650a_7354,
+    0x766a_0abb,
+    0x81c2_c92e,
+    0x9272_2c85,
+    0xa2bf_e8a1,
+    0xa81a_664b,
+    0xc24b_8b70,
+    0xc76c_51a3,
+    0xd192_e819,
+    0xd699_0624,
+    0xf40e_3585,
+    0x106a_a070,
+    0x19a4_c116,
+    0x1e37_6c08,
+    0x2748_774c,
+    0x34b0_bcb5,
+    0x391c_0cb3,
+    0x4ed8_aa4a,
+    0x5b9c_ca4f,
+    0x682e_6ff3,
+    0x748f_82ee,
+    0x78a5_636f,
+    0x84c8_7814,
+    0x8cc7_0208,
+    0x90be_fffa,
+    0xa450_6ceb,
+    0xbef9_a3f7,
+    0xc671_78f2,
+];
+
+/// Runs all rounds on a state of eight words.
+pub(super) fn rounds(lookups: &mut Lookups<'_>, state: Vec<Word>, mut block: Vec<Word>) -> Vec<Word> {
+    let mut state: [Word; 8] = state.try_into().expect("eight words");
+    for (round, constant) in CONSTANTS.into_iter().enumerate() {
+        if round >= 16 {
+            let word = schedule(lookups, &block[round - 16..]);
+            block.push(word);
+        }
+        let e = next_e(lookups, &state, &block[round], constant);
+        let a = next_a(lookups, &state, &e);
+        state = [a, state[0], state[1], state[2], e, state[4], state[5], state[6]];
+    }
+    state.to_vec()
+}
+
+/// Computes the word that follows 16 others, and takes the first of them away.
+fn schedule(lookups: &mut Lookups<'_>, words: &[Word]) -> Word {
+    sum(lookups, |lookups, index, carry| {
+        // A carry lies on top for all digits but the lowest, which begins with an operand that stays where it is.
+        let (add, copied) = (carry.is_some(), lookups.copy(words[9][index]));
+        let mut bias = carry.unwrap_or(0) + copied;
+        if add {
+            lookups.a.op(OP_ADD);
+        }
+        bias += lookups.run(&sigma1(&words[14], index));
+        lookups.a.op(OP_ADD);
+        bias += lookups.run(&sigma0(&words[1], index));
+        lookups.a.op(OP_ADD);
+        bias += lookups.take(words[0][index]);
+        lookups.a.op(OP_ADD);
+        (bias, 0)
+    })
+}
+
+/// Computes the next `e`, and takes `h` away.
+fn next_e(lookups: &mut Lookups<'_>, state: &[Word; 8], message: &Word, constant: u32) -> Word {
+    let [_, _, _, d, e, f, g, h] = state;
+    sum(lookups, |lookups, index, carry| {
+        let (add, copied) = (carry.is_some(), lookups.copy(d[index]));
+        let mut bias = carry.unwrap_or(0) + copied;
+        if add {
+            lookups.a.op(OP_ADD);
+        }
+        bias += lookups.copy(message[index]);
+        lookups.a.op(OP_ADD);
+        bias += lookups.run(&upper_sigma1(e, index));
+        lookups.a.op(OP_ADD);
+        bias += lookups.run(&choice(e[index], f[index], g[index]));
+        lookups.a.op(OP_ADD);
+        bias += lookups.take(h[index]);
+        lookups.a.op(OP_ADD);
+        (bias, i64::from(constant >> (4 * index) & 15))
+    })
+}
+
+/// Computes the next `a` of the next `e`, and takes `d` away: `a = e - d + Sigma0 + Maj`.
+fn next_a(lookups: &mut Lookups<'_>, state: &[Word; 8], next_e: &Word) -> Word {
+    let [a, b, c, d, ..] = state;
+    // The highest digit's two upper bits are the word's two lowest: a carry into the lowest digit.
+    let mut highest = lookups.run(&upper_sigma0(a, WORD - 1));
+    lookups.a.ops(&[OP_DUP, OP_TOALTSTACK]);
+    let mut first = Some(lookups.look(Table::Carry, highest));
+    let highest_bias = core::mem::take(&mut highest);
+    sum(lookups, |lookups, index, carry| {
+        let mut bias = carry.or(first.take()).expect("a carry into each digit");
+        bias += if index + 1 == WORD {
+            lookups.a.op(OP_FROMALTSTACK);
+            highest_bias
+        } else {
+            lookups.run(&upper_sigma0(a, index))
+        };
+        lookups.a.op(OP_ADD);
+        bias += lookups.run(&majority(a[index], b[index], c[index]));
+        lookups.a.op(OP_ADD);
+        bias += lookups.copy(next_e[index]);
+        lookups.a.op(OP_ADD);
+        bias -= lookups.take(d[index]);
+        lookups.a.op(OP_SUB);
+        (bias, 0)
+    })
+}
+
+/// Computes a word of sums: `digit` adds a digit's operands to the carry, if there is one, and gives the bias and a constant
+/// that is still to be added.
+fn sum(
+    lookups: &mut Lookups<'_>,
+    mut digit: impl FnMut(&mut Lookups<'_>, usize, Option<i64>) -> (i64, i64),
+) -> Word {
+    let mut carry = None;
+    std::array::from_fn(|index| {
+        let (bias, constant) = digit(lookups, index, carry);
+        if index + 1 == WORD {
+            return lookups.reduce(bias, constant);
+        }
+        let (item, bias) = lookups.split(bias, constant);
+        carry = Some(bias);
+        item
+    })
+}
+
+/// `ROTR7 ^ ROTR18 ^ SHR3`.
+fn sigma0(word: &Word, index: usize) -> Vec<Step> {
+    let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
+    // Nothing is shifted into the highest digit.
+    let both = if index + 1 == WORD {
+        HI3
+    } else {
+        Table::Hi3Lo3.into()
+    };
+    vec![
+        at(Table::Hi2.into(), 4),
+        at(Table::Lo2.into(), 5),
+        at(HI3, 0),
+        at(both, 1),
+        at(Table::Lo3.into(), 2),
+        Step::Add,
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        Step::Add,
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        Step::Map(PLAIN),
+    ]
+}
+
+/// `ROTR17 ^ ROTR19 ^ SHR10`.
+fn sigma1(word: &Word, index: usize) -> Vec<Step> {
+    let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
+    let mut steps = vec![
+        at(Table::Hi1Hi3.into(), 4),
+        at(Table::Lo1Lo3.into(), 5),
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+    ];
+    if index + 2 < WORD {
+        steps.push(at(Table::Hi2.into(), 2));
+        if index + 3 < WORD {
+            steps.extend([at(Table::Lo2.into(), 3), Step::Add]);
+        }
+        steps.extend([Step::Add, Step::Map(Table::Xor.into())]);
+    }
+    steps.push(Step::Map(PLAIN));
+    steps
+}
+
+/// `ROTR6 ^ ROTR11 ^ ROTR25`.
+fn upper_sigma1(word: &Word, index: usize) -> Vec<Step> {
+    let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
+    vec![
+        at(Table::Hi1.into(), 6),
+        at(Table::Lo1.into(), 7),
+        at(Table::Hi2.into(), 1),
+        at(Table::Lo2Hi3.into(), 2),
+        at(Table::Lo3.into(), 3),
+        Step::Add,
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        Step::Add,
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        Step::Map(PLAIN),
+    ]
+}
+
+/// Four times the digit that begins two bits above, of `ROTR2 ^ ROTR13 ^ ROTR22`: two of the three words are rotated by
+/// whole digits then.
+fn upper_sigma0(word: &Word, index: usize) -> Vec<Step> {
+    let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
+    vec![
+        at(Table::Spread.into(), 1),
+        at(Table::Spread.into(), 6),
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        at(HI3, 3),
+        at(Table::Lo3.into(), 4),
+        Step::Add,
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        Step::Map(Table::Plain4.into()),
+    ]
+}
+
+/// `e & f` and `!e & g`, which have no bit in common.
+fn choice(e: Item, f: Item, g: Item) -> Vec<Step> {
+    vec![
+        Step::Look(Table::Spread.into(), e),
+        Step::Look(Table::Spread.into(), f),
+        Step::Add,
+        Step::Map(Table::And.into()),
+        Step::Look(Table::NotSpread.into(), e),
+        Step::Look(Table::Spread.into(), g),
+        Step::Add,
+        Step::Map(Table::And.into()),
+        Step::Add,
+    ]
+}
+
+/// `b & c` and `a & (b ^ c)`, which have no bit in common.
+fn majority(a: Item, b: Item, c: Item) -> Vec<Step> {
+    vec![
+        Step::Look(Table::Spread.into(), b),
+        Step::Look(Table::Spread.into(), c),
+        Step::Add,
+        Step::Dup,
+        Step::Map(Table::Xor.into()),
+        Step::Look(Table::Spread.into(), a),
+        Step::Add,
+        Step::Map(Table::And.into()),
+        Step::Swap,
+        Step::Map(Table::And.into()),
+        Step::Add,
+    ]
+}
