@@ -316,3 +316,23 @@ fn control_is_written_by_running_machines() {
         }
     }
 }
+
+#[test]
+fn call_preimage() {
+    let mut rules = Rules::new(37);
+    let searches = (0..3)
+        .flat_map(tree::all)
+        .filter(|search| search.place == Place::KeyAndBlock);
+    for search in searches {
+        let mut values = search.at(1);
+        rules.check("call/preimage", &values, &[Value::Chaining, Value::Block]);
+        // The key leaf's second half is not the digest's.
+        for (digit, refuted) in [(0, true), (63, true), (64, false), (127, false)] {
+            let mut values = values.clone();
+            change(&mut values, Value::Key, digit, &mut rules.rng);
+            assert_eq!(rules.refutes("call/preimage", &values), refuted, "digit {digit}");
+        }
+        values.insert(Value::Chaining, [0xff; 32]);
+        assert!(rules.refutes("call/preimage", &values));
+    }
+}

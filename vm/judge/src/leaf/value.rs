@@ -35,15 +35,15 @@ pub enum Value {
     Bottom,
     /// The lower node after the write, as the search had it.
     BottomAfter,
-    /// The lower node, whole.
+    /// The lower node, whole: where a call's node is above it, that node.
     Child,
     /// The lower node after the write, whole.
     ChildAfter,
-    /// The other child of the upper node.
+    /// The other child of the upper node; anything where a call's node is the upper one or above.
     Sibling,
-    /// The content of a memory leaf before the step.
+    /// The content of the leaf that is read or written, before the step.
     Leaf,
-    /// The content of the key leaf.
+    /// The content of the key leaf, before the step.
     Key,
     /// The chaining value that `SHA256_PREIMAGE` brings.
     Chaining,

@@ -2,10 +2,15 @@
 //!
 //! Gates: the call is made, and it is the one that the rule says.
 
+use alloy_primitives::B256;
+
 use super::CUT;
-use super::hash::{Part, differs_from_hash};
+use super::digits::digits;
+use super::hash::{Part, differs_from_digest, differs_from_hash};
 use super::node::{Time, differs};
-use crate::leaf::{Rule, Value};
+use crate::hash::sha256::compress;
+use crate::leaf::{ALL, Inputs, Rule, Value, Values};
+use crate::script::{Assembler, Item};
 
 /// Digits of a hash.
 const HASH: usize = 64;
@@ -25,7 +30,9 @@ pub fn rules() -> Vec<Rule> {
             after,
             CUT,
         ),
-        // `SHA256_PREIMAGE` writes the node above the key leaf, which is the chaining value and zeros, and the block.
+        // `SHA256_PREIMAGE` brings what compresses to the key.
+        preimage(),
+        // It writes the node above the key leaf, which is the chaining value and zeros, and the block.
         hash(
             "key-hash",
             vec![Part::whole(Value::Chaining), Part::Zeros(HASH)],
@@ -45,6 +52,29 @@ pub fn rules() -> Vec<Rule> {
             CUT,
         ),
     ]
+}
+
+/// What `SHA256_PREIMAGE` brings does not compress to the key.
+fn preimage() -> Rule {
+    let script = |a: &mut Assembler, inputs: &Inputs| {
+        let chaining = inputs.digits(Value::Chaining);
+        let block = inputs.digits(Value::Block);
+        let chaining: &[Item; HASH] = chaining.as_slice().try_into().expect("32 bytes");
+        compress(a, chaining, block.as_slice().try_into().expect("64 bytes"), HASH)
+    };
+    let mirror = |values: &Values| {
+        let block = values.bytes(Value::Block).try_into().ok()?;
+        let chaining = B256::from_slice(values.bytes(Value::Chaining));
+        Some(digits(bitsect_machine::compress(&chaining, block).as_slice()))
+    };
+    let reads = vec![(Value::Chaining, ALL), (Value::Block, ALL)];
+    differs_from_digest(
+        "call/preimage".to_owned(),
+        reads,
+        (Value::Key, HASH),
+        script,
+        mirror,
+    )
 }
 
 fn same(name: &str, first: Value, second: Value) -> Rule {

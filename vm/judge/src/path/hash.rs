@@ -1,9 +1,9 @@
-//! A published value is another than a hash.
+//! A published value is another than a digest.
 
 use super::digits::{AT, difference_of_hash, digits, first_digits, lowest, value_digits, verify_differ};
 use crate::hash::blake3::{Digit, hash_digits};
 use crate::leaf::{Inputs, Rule, Value, Values};
-use crate::script::Assembler;
+use crate::script::{Assembler, Item};
 
 /// Digits of a block that is hashed.
 const BLOCK: usize = 128;
@@ -82,14 +82,34 @@ pub fn differs_from_hash(
 ) -> Rule {
     let mut reads = gates;
     read(&mut reads, &parts);
-    reads.push((value, lowest(count)));
     let of = parts.clone();
-    let body = move |a: &mut Assembler, inputs: &Inputs| {
+    let script = move |a: &mut Assembler, inputs: &Inputs| {
         verify(a, inputs);
         let message: Vec<Digit> = parts.iter().flat_map(|part| part.message(inputs)).collect();
         let message: &[Digit; BLOCK] = message.as_slice().try_into().expect("64 bytes are hashed");
-        let hash = hash_digits(a, message, count);
-        verify_differ(a, inputs, &hash, &first_digits(inputs, value, count));
+        hash_digits(a, message, count)
+    };
+    let mirror = move |values: &Values| {
+        let message: Vec<u8> = of.iter().flat_map(|part| part.of(values)).collect();
+        let bytes: Vec<u8> = message.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+        holds(values).then(|| digits(blake3::hash(&bytes).as_bytes()))
+    };
+    differs_from_digest(name, reads, (value, count), script, mirror)
+}
+
+/// A digest of the values that the rule reads differs from a value in its first digits. The Script leaves the digest's
+/// in the place of what it takes, the lowest on top; the mirror gives none where the rule does not speak.
+pub fn differs_from_digest(
+    name: String,
+    mut reads: Vec<(Value, u128)>,
+    (value, count): (Value, usize),
+    script: impl Fn(&mut Assembler, &Inputs) -> Vec<Item> + Send + Sync + 'static,
+    mirror: impl Fn(&Values) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> Rule {
+    reads.push((value, lowest(count)));
+    let body = move |a: &mut Assembler, inputs: &Inputs| {
+        let digest = script(a, inputs);
+        verify_differ(a, inputs, &digest, &first_digits(inputs, value, count));
     };
     Rule {
         name,
@@ -97,13 +117,9 @@ pub fn differs_from_hash(
         reads,
         body: Box::new(body),
         refutes: Box::new(move |values| {
-            let message: Vec<u8> = of.iter().flat_map(|part| part.of(values)).collect();
-            let bytes: Vec<u8> = message.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
-            let hash = digits(blake3::hash(&bytes).as_bytes());
             let claimed = value_digits(values, value);
-            holds(values)
-                .then(|| difference_of_hash(&hash[..count], &claimed[..count]))
-                .flatten()
+            let digest = mirror(values)?;
+            difference_of_hash(&digest[..count], &claimed[..count])
         }),
     }
 }
