@@ -1,0 +1,144 @@
+//! Every leaf of the judge in a real transaction: Bitcoin Core with its default relay policy accepts it into the mempool,
+//! signatures and all; a leaf whose claim is changed to a true one it refuses.
+
+#[path = "../../vm/judge/tests/truth/mod.rs"]
+mod truth;
+
+use std::collections::BTreeMap;
+
+use bitcoin::absolute::LockTime;
+use bitcoin::key::UntweakedPublicKey;
+use bitcoin::secp256k1::Secp256k1;
+use bitcoin::taproot::{LeafVersion, TaprootBuilder};
+use bitcoin::transaction::Version;
+use bitcoin::{
+    Address, Amount, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness,
+};
+use bitsect_judge::leaf::{Rule, Values};
+use bitsect_judge::{rules, table};
+use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use truth::{TEXT, claims};
+
+/// A point whose discrete logarithm nobody knows (BIP-0341).
+const NOBODY: &str = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
+/// What each leaf's output holds: a fee of 1 sat/vB for the largest transaction that is relayed, and more, in sats.
+const VALUE: u64 = 150_000;
+
+/// A taproot output that one Script spends.
+struct Output {
+    script: ScriptBuf,
+    script_pubkey: ScriptBuf,
+    control_block: Vec<u8>,
+}
+
+impl Output {
+    fn new(script: &Script) -> Self {
+        let key: UntweakedPublicKey = NOBODY.parse().unwrap();
+        let builder = TaprootBuilder::new().add_leaf(0, script.to_owned()).unwrap();
+        let info = builder.finalize(&Secp256k1::new(), key).unwrap();
+        let control = info.control_block(&(script.to_owned(), LeafVersion::TapScript));
+        Self {
+            script: script.to_owned(),
+            script_pubkey: ScriptBuf::new_p2tr_tweaked(info.output_key()),
+            control_block: control.unwrap().serialize(),
+        }
+    }
+
+    fn input(&self, from: OutPoint, items: &[Vec<u8>]) -> TxIn {
+        let mut witness = Witness::from_slice(items);
+        witness.push(&self.script);
+        witness.push(&self.control_block);
+        TxIn {
+            previous_output: from,
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+            witness,
+        }
+    }
+}
+
+fn transaction(input: TxIn, output: Vec<TxOut>) -> Transaction {
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![input],
+        output,
+    }
+}
+
+/// Values that a rule refutes, and hints: of claims of steps, or any values where nearly all are false.
+fn example(rule: &Rule, known: &[Values]) -> (Values, Vec<i64>) {
+    if let Some(found) = known
+        .iter()
+        .find_map(|values| Some((values.clone(), rule.refute(values)?)))
+    {
+        return found;
+    }
+    let mut rng = StdRng::seed_from_u64(5);
+    for _ in 0..100_000 {
+        let mut values = Values::new();
+        for (value, _) in &rule.reads {
+            let bytes: Vec<u8> = (0..value.bytes()).map(|_| rng.random()).collect();
+            values.insert(*value, bytes);
+        }
+        if let Some(hints) = rule.refute(&values) {
+            return (values, hints);
+        }
+    }
+    panic!("no example of {}", rule.name);
+}
+
+#[tokio::test]
+async fn bitcoin_core_relays_every_leaf() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = RegtestConfig::new(dir.path());
+    // As on mainnet: what is not standard is not relayed.
+    config.args.push("-acceptnonstdtxn=0".to_owned());
+    let core = Bitcoind::start(config).await.unwrap();
+    let anyone = Output::new(&ScriptBuf::from_bytes(vec![0x51]));
+    let address = Address::from_script(&anyone.script_pubkey, Network::Regtest).unwrap();
+    let blocks = core.mine_to(101, &address).await.unwrap();
+
+    let keys = table::keys();
+    let known: Vec<Values> = claims(3, 150_000).map(|(_, lie)| lie.values()).collect();
+    let mut leaves = Vec::new();
+    for rule in rules(&TEXT) {
+        let (values, hints) = example(&rule, &known);
+        let leaf = rule.leaf(&keys);
+        let read = rule.reads.iter();
+        let signed: BTreeMap<_, _> = read
+            .map(|(value, _)| (*value, table::sign(*value, values.bytes(*value))))
+            .collect();
+        let witness = leaf.witness(&hints, &signed).unwrap();
+        leaves.push((rule.name, Output::new(&leaf.script), witness));
+    }
+
+    let coinbase = core.client().get_block(&blocks[0]).await.unwrap().txdata[0].compute_txid();
+    let output = |script_pubkey: &ScriptBuf, sats| TxOut {
+        value: Amount::from_sat(sats),
+        script_pubkey: script_pubkey.clone(),
+    };
+    let outputs = leaves
+        .iter()
+        .map(|(_, leaf, _)| output(&leaf.script_pubkey, VALUE))
+        .collect();
+    let funding = transaction(anyone.input(OutPoint::new(coinbase, 0), &[]), outputs);
+    core.mine_with(&[&funding]).await.unwrap();
+
+    let funding = funding.compute_txid();
+    for (vout, (name, leaf, witness)) in (0..).zip(&leaves) {
+        let burn = vec![output(&anyone.script_pubkey, 1_000)];
+        let spend = transaction(leaf.input(OutPoint::new(funding, vout), witness), burn.clone());
+        let answer = core.client().test_mempool_accept(&[&spend]).await.unwrap();
+        assert_eq!(answer[0].allowed, Some(true), "{name}: {answer:?}");
+        // A signature with a digit more has another checksum.
+        let mut forged = witness.clone();
+        let last = forged.len() - 1;
+        forged[last] = if forged[last].is_empty() { vec![1] } else { vec![] };
+        let spend = transaction(leaf.input(OutPoint::new(funding, vout), &forged), burn);
+        let answer = core.client().test_mempool_accept(&[&spend]).await.unwrap();
+        assert_eq!(answer[0].allowed, Some(false), "{name}: a forged digit is taken");
+    }
+}
