@@ -14,12 +14,10 @@ use bitcoin::transaction::Version;
 use bitcoin::{
     Address, Amount, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness,
 };
-use bitsect_judge::leaf::{Rule, Values};
+use bitsect_judge::leaf::Values;
 use bitsect_judge::{rules, table};
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use truth::{TEXT, claims};
+use truth::{TEXT, claims, example};
 
 /// A point whose discrete logarithm nobody knows (BIP-0341).
 const NOBODY: &str = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
@@ -66,28 +64,6 @@ fn transaction(input: TxIn, output: Vec<TxOut>) -> Transaction {
         input: vec![input],
         output,
     }
-}
-
-/// Values that a rule refutes, and hints: of claims of steps, or any values where nearly all are false.
-fn example(rule: &Rule, known: &[Values]) -> (Values, Vec<i64>) {
-    if let Some(found) = known
-        .iter()
-        .find_map(|values| Some((values.clone(), rule.refute(values)?)))
-    {
-        return found;
-    }
-    let mut rng = StdRng::seed_from_u64(5);
-    for _ in 0..100_000 {
-        let mut values = Values::new();
-        for (value, _) in &rule.reads {
-            let bytes: Vec<u8> = (0..value.bytes()).map(|_| rng.random()).collect();
-            values.insert(*value, bytes);
-        }
-        if let Some(hints) = rule.refute(&values) {
-            return (values, hints);
-        }
-    }
-    panic!("no example of {}", rule.name);
 }
 
 #[tokio::test]

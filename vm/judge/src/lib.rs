@@ -17,10 +17,12 @@ use core::ops::Range;
 
 use leaf::Rule;
 
-/// Gives every rule for a program with this text: of steps, and the gates that open disputes of reads and writes.
+/// Gives every rule for a program with this text: of steps, the gates that open disputes of reads and writes, and those
+/// that end them.
 pub fn rules(text: &Range<u32>) -> Vec<Rule> {
     let gates = step::gate::Access::ALL
         .into_iter()
         .flat_map(step::gate::Access::gates);
-    step::rules(text).into_iter().chain(gates).collect()
+    let step = step::rules(text).into_iter();
+    step.chain(gates).chain(path::rules()).collect()
 }

@@ -5,7 +5,7 @@
 //! words. Each round takes as many words away as it adds, so that the tables' depth is the same in all rounds.
 //!
 //! A rotated digit is the sum of two entries, one for either digit that it comes from. XORs and ANDs are look-ups of sums
-//! (see [`tables`]). Sums of digits are split into a digit and a carry by two look-ups, not before all operands are added.
+//! (see `tables`). Sums of digits are split into a digit and a carry by two look-ups, not before all operands are added.
 
 mod lookups;
 mod rounds;

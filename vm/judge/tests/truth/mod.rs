@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
 use ::core::ops::Range;
+use bitsect_judge::leaf::{Rule, Values};
 use bitsect_judge::step::StepClaim;
 use bitsect_machine::address::{EXIT, HASH_OF_NODE, NODE_FROM_HASH, PROTECTED, SHA256_PREIMAGE};
 use bitsect_machine::{Instruction, Write, execute};
@@ -243,4 +244,26 @@ pub fn claims(seed: u64, count: usize) -> impl Iterator<Item = (StepClaim, StepC
         }
     })
     .take(count)
+}
+
+/// Values that a rule refutes, and hints: of claims of steps, or any values where nearly all are false.
+pub fn example(rule: &Rule, known: &[Values]) -> (Values, Vec<i64>) {
+    if let Some(found) = known
+        .iter()
+        .find_map(|values| Some((values.clone(), rule.refute(values)?)))
+    {
+        return found;
+    }
+    let mut rng = StdRng::seed_from_u64(5);
+    for _ in 0..100_000 {
+        let mut values = Values::new();
+        for (value, _) in &rule.reads {
+            let bytes: Vec<u8> = (0..value.bytes()).map(|_| rng.random()).collect();
+            values.insert(*value, bytes);
+        }
+        if let Some(hints) = rule.refute(&values) {
+            return (values, hints);
+        }
+    }
+    panic!("no example of {}", rule.name);
 }
