@@ -72,7 +72,11 @@ pub fn hash_node(a: &mut Assembler, message: &[Item; 128], digits: usize) -> Vec
 pub fn hash_digits(a: &mut Assembler, message: &[Digit; 128], digits: usize) -> Vec<Item> {
     a.routine("blake3", items(message), digits, |a| {
         let doubled = hash_doubled(a, message, digits);
-        halve(a, &doubled)
+        let hash = halve(a, &doubled);
+        for (index, digit) in hash.iter().enumerate() {
+            a.name(*digit, &format!("hash.{index}"));
+        }
+        hash
     })
 }
 

@@ -91,6 +91,7 @@ fn high_half(name: &str, op: AluOp) -> Rule {
     let body = move |a: &mut Assembler, inputs: &Inputs| {
         let halves = product::halves(a, &inputs.digits(Value::First), signed);
         let tables = product::tables(a, halves);
+        a.mark("multiples of the first operand");
         let (high, low) = (inputs.hint("high"), inputs.hint("low"));
         let mut sum = Sum::new();
         let mut factor = inputs.digits(Value::Second);
@@ -108,6 +109,7 @@ fn high_half(name: &str, op: AluOp) -> Rule {
         sum.subtract(28, Term::Constant(8));
         sum.add(0, Term::Bit(inputs.hint("least")));
         sum.write(a);
+        a.mark("what is left of the lower half, less 2^31");
         a.op(OP_ABS);
         product::drop_above(a, inputs.digit(Value::Instruction, 7));
         pattern.verify(a, inputs, 0);
