@@ -4,6 +4,7 @@
 //! ([`plan_unit`], [`BlockBuilder`]) where it already knows a result or builds a block itself.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use alloy_primitives::{Address, B256};
@@ -20,6 +21,10 @@ use crate::execute::{
     recover_senders, seal,
 };
 use crate::state::{NodeReader, StateReader, TreeUpdate, UpdateError, update};
+
+/// Gas that no transaction uses less of: half of the 21,000 that it costs at least, for refunds gave back up to half
+/// before London.
+const LEAST_GAS_USED: u64 = 10_500;
 
 /// Gives L1 blocks by their hash.
 pub trait BlockSource {
@@ -303,6 +308,14 @@ where
 {
     let block = planned.attributes.number;
     let invalid = |reason: alloc::string::String| Ok(Err(BatchFault::Block { block, reason }));
+    // Before any signature: gas bounds how long a unit is, and it is not counted for what is recovered beforehand.
+    let most = planned.attributes.gas_limit / LEAST_GAS_USED;
+    if sequenced.len() as u64 > most {
+        return invalid(format!(
+            "{} transactions: at most {most} fit the gas limit",
+            sequenced.len()
+        ));
+    }
     let senders = match recover_senders(sequenced) {
         Ok(senders) => senders,
         Err(error) => return invalid(error.to_string()),

@@ -15,6 +15,9 @@ use crate::chain::{BlockHash, ChainParams, OutPoint, Transaction, sats_to_wei};
 pub const FORCED_TAG: &[u8] = b"BSFT\x01";
 /// Largest forced transaction, in bytes: what Geth takes into its pool, and a standard Bitcoin transaction carries.
 pub const MAX_FORCED_SIZE: usize = 98_304;
+/// Lowest gas limit of a forced transaction: what any transaction costs. With less it could never be executed, and any
+/// number of them would fit a block's share, where each costs a unit the recovery of its signature.
+pub const LEAST_FORCED_GAS: u64 = 21_000;
 /// Gas of a deposit: a plain call's, and some for a recipient that is a contract.
 pub const DEPOSIT_GAS: u64 = 100_000;
 
@@ -130,7 +133,7 @@ pub(super) fn forced_of_script(params: &ChainParams, script: &[u8]) -> Option<In
     let transaction = Transaction::decode_2718_exact(&bytes).ok()?;
     let is_signed = !matches!(transaction, Transaction::Deposit(_) | Transaction::PostExec(_));
     let fits = transaction.chain_id() == Some(params.execution.chain_id)
-        && transaction.gas_limit() <= params.derive.forced_gas_limit;
+        && (LEAST_FORCED_GAS..=params.derive.forced_gas_limit).contains(&transaction.gas_limit());
     (is_signed && fits).then(|| InboxItem::Forced(bytes.into()))
 }
 

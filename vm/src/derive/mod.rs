@@ -15,8 +15,8 @@ pub use envelope::{
     COMMIT_TAG, MAX_FRAME, MAX_FRAMES, commit_frames, commit_tag_script, frame_of_script, frame_script,
 };
 pub use inbox::{
-    AcceptedDeposit, DEPOSIT_GAS, FORCED_TAG, InboxItem, MAX_FORCED_SIZE, decode_items, encode_items,
-    forced_script,
+    AcceptedDeposit, DEPOSIT_GAS, FORCED_TAG, InboxItem, LEAST_FORCED_GAS, MAX_FORCED_SIZE, decode_items,
+    encode_items, forced_script,
 };
 pub use plan::{
     BatchFault, PlanError, PlannedBlock, UnitKind, plan_batch_block, plan_forced_block, read_batch,

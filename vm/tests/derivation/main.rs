@@ -300,6 +300,35 @@ fn forced_transactions_beyond_a_blocks_share_wait_for_the_next() {
     assert_eq!(log[3], "block 3: 0 transactions, 0 of the inbox");
 }
 
+#[test]
+fn forced_transactions_that_gas_does_not_bound_never_enter() {
+    let (mut sim, alice) = start();
+    let transactions = [0, 20_999, 21_000].map(|gas_limit| {
+        let forced = encoded(&alice.transfer_with(TO, 1, 0, CHAIN_ID, gas_limit));
+        let mut transaction = sim.spend(vec![], vec![output(0, forced_script(&forced).into())]);
+        transaction.input.push(bitcoin::TxIn::default());
+        transaction
+    });
+    sim.mine(transactions.to_vec());
+    assert_eq!(sim.chain.origins[0].item_count, 1);
+}
+
+#[test]
+fn a_block_of_more_transactions_than_gas_has_room_for_is_not_recovered() {
+    // 30,000,000 gas, 10,500 each.
+    for (count, reason) in [
+        (2_857, "nonce too low"),
+        (2_858, "2858 transactions: at most 2857 fit the gas limit"),
+    ] {
+        let (mut sim, mut alice) = start();
+        let batch = sim.batch(vec![(false, vec![alice.transfer(TO, 1); count])]);
+        let log = sim.mine_batch(&batch);
+        let expected = format!("dropped: block 1: {reason}");
+        assert!(log[1].starts_with(&expected), "{log:?}");
+        assert_eq!(sim.balance(TO), U256::ZERO);
+    }
+}
+
 /// Mines a deposit output; gives it.
 fn deposit(sim: &mut Simulation, sats: u64) -> OutPoint {
     let tag = DepositTag {
