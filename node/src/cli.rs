@@ -7,7 +7,7 @@ use bitcoin::{Amount, ScriptBuf, TxOut};
 use bitsect_l1::BlockRef;
 use bitsect_l1::rpc::Client;
 use bitsect_vm::chain::L1Network;
-use bitsect_vm::derive::{MAX_FORCED_SIZE, forced_script};
+use bitsect_vm::derive::{LEAST_FORCED_GAS, MAX_FORCED_SIZE, forced_script};
 use clap::{Args, Parser, Subcommand};
 use eyre::{WrapErr, bail};
 use tokio_util::sync::CancellationToken;
@@ -371,9 +371,12 @@ pub async fn send_forced(
     if got != Some(expected) {
         bail!("failed to force the transaction: expected chain id {expected}, got {got:?}");
     }
-    let (most, got) = (file.params.derive.forced_gas_limit, tx.gas_limit());
-    if got > most {
-        bail!("failed to force the transaction: expected a gas limit of at most {most}, got {got}");
+    let (limits, got) = (
+        LEAST_FORCED_GAS..=file.params.derive.forced_gas_limit,
+        tx.gas_limit(),
+    );
+    if !limits.contains(&got) {
+        bail!("failed to force the transaction: expected a gas limit in {limits:?}, got {got}");
     }
     let network = convert::network(file.params.derive.network);
     let birthday = tip(&client).await?;
