@@ -13,7 +13,7 @@ mod tables;
 
 use bitcoin::opcodes::all::*;
 
-use self::lookups::Lookups;
+use self::lookups::{Digit, Lookups};
 use self::rounds::{Word, rounds};
 use self::tables::{PLAN, Plan, STRIDE, Table};
 use crate::script::{Assembler, Item};
@@ -44,15 +44,20 @@ fn compress_by(
     digits: usize,
 ) -> Vec<Item> {
     let bottom = a.len() - chaining.len() - block.len();
-    let words: Vec<Word> = words(chaining);
-    translate(a, plan, &words, &self::words(block));
+    translate(a, plan.message, &words(block));
+    translate(a, plan.bias(Table::Digit), &words(chaining));
     let chaining = lay_out(a, plan);
     let floor = a.len();
-    let block: Vec<Word> = (0..block.len() / WORD).map(|_| word_from_alt(a)).collect();
+    let block: Vec<Word> = (0..block.len() / WORD)
+        .map(|_| word_from_alt(a, plan.message))
+        .collect();
     // The oldest words are the deepest: h and d.
     let mut state = chaining.clone();
     for index in [7, 3, 6, 2, 5, 1, 4, 0] {
-        state[index] = chaining[index].map(|digit| a.copy(digit));
+        state[index] = chaining[index].map(|digit| Digit {
+            item: a.copy(digit.item),
+            ..digit
+        });
     }
     let mut lookups = Lookups { a, plan, floor };
     let state = rounds(&mut lookups, state, block);
@@ -76,35 +81,35 @@ const fn place(index: usize) -> usize {
 }
 
 /// Gives words of digits by weight, lowest first.
-fn words(digits: &[Item]) -> Vec<Word> {
+fn words(digits: &[Item]) -> Vec<[Item; WORD]> {
     let words = digits.chunks_exact(WORD);
     words
         .map(|word| std::array::from_fn(|index| word[place(index)]))
         .collect()
 }
 
-/// Moves all words to the alt stack, each digit with the stride and the bias: the block's last word first, the first word's
-/// lowest digit last; then the chaining value's in the same order.
-fn translate(a: &mut Assembler, plan: &Plan, chaining: &[Word], block: &[Word]) {
-    let mut top = None;
-    for digit in (0..16).rev() {
-        top = Some(a.push(STRIDE * digit + plan.bias(Table::Digit)));
+/// Moves words to the alt stack, each digit with the stride and a bias: the last word first, the first word's lowest digit
+/// last.
+fn translate(a: &mut Assembler, bias: i64, words: &[[Item; WORD]]) {
+    let entries = (0..16).rev().map(|digit| STRIDE * digit + bias);
+    let first = entries
+        .map(|entry| a.push(entry))
+        .last()
+        .expect("sixteen entries");
+    for digit in words.iter().rev().flat_map(|word| word.iter().rev()) {
+        a.take(*digit);
+        a.look_up(first);
+        a.op(OP_TOALTSTACK);
     }
-    for word in block.iter().rev().chain(chaining.iter().rev()) {
-        for digit in word.iter().rev() {
-            a.take(*digit);
-            a.look_up(top.expect("sixteen entries"));
-            a.op(OP_TOALTSTACK);
-        }
-    }
-    for _ in 0..16 {
-        a.op(OP_DROP);
-    }
+    a.drop_through(a.at(15));
 }
 
-/// Brings a word from the alt stack; its digits by weight.
-fn word_from_alt(a: &mut Assembler) -> Word {
-    std::array::from_fn(|_| a.op(OP_FROMALTSTACK).expect("a digit"))
+/// Brings a word of digits with a bias from the alt stack.
+fn word_from_alt(a: &mut Assembler, bias: i64) -> Word {
+    std::array::from_fn(|_| Digit {
+        item: a.op(OP_FROMALTSTACK).expect("a digit"),
+        bias,
+    })
 }
 
 /// Pushes the tables; the chaining value's digits, which are not needed until the end, fill the holes. Gives its words.
@@ -122,7 +127,9 @@ fn lay_out(a: &mut Assembler, plan: &Plan) -> Vec<Word> {
             None => drop(a.push(0)),
         }
     }
-    let words = chaining.chunks_exact(WORD);
+    let bias = plan.bias(Table::Digit);
+    let digits: Vec<Digit> = chaining.into_iter().map(|item| Digit { item, bias }).collect();
+    let words = digits.chunks_exact(WORD);
     words.map(|word| word.try_into().expect("eight digits")).collect()
 }
 
@@ -138,9 +145,9 @@ fn output(lookups: &mut Lookups<'_>, state: &Word, chaining: &Word, wanted: usiz
             bias += carry;
         }
         if index + 1 == WORD {
-            sum.push(lookups.reduce(bias, 0));
+            sum.push(lookups.reduce(bias, 0, lookups.plan.bias(Table::Digit)));
         } else {
-            let (digit, bias) = lookups.split(bias, 0);
+            let (digit, bias) = lookups.split(bias, 0, lookups.plan.bias(Table::Digit));
             sum.push(digit);
             carry = Some(bias);
         }

@@ -5,6 +5,13 @@ use bitcoin::opcodes::all::*;
 use super::tables::{Part, Plan, STRIDE, Table};
 use crate::script::{Assembler, Item};
 
+/// A digit on the stack, as a number to which `bias` is added.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Digit {
+    pub(super) item: Item,
+    pub(super) bias: i64,
+}
+
 /// Writes code above the tables.
 pub(super) struct Lookups<'a> {
     pub(super) a: &'a mut Assembler,
@@ -17,7 +24,7 @@ pub(super) struct Lookups<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Looks up a digit.
-    Look(Part, Item),
+    Look(Part, Digit),
     /// Replaces the number on top by what a table has for it.
     Map(Part),
     Add,
@@ -27,15 +34,15 @@ pub(super) enum Step {
 
 impl Lookups<'_> {
     /// Copies a digit to the top; gives its bias, as all that follow do.
-    pub(super) fn copy(&mut self, digit: Item) -> i64 {
-        self.a.copy(digit);
-        self.plan.bias(Table::Digit)
+    pub(super) fn copy(&mut self, digit: Digit) -> i64 {
+        self.a.copy(digit.item);
+        digit.bias
     }
 
     /// Moves a digit to the top.
-    pub(super) fn take(&mut self, digit: Item) -> i64 {
-        self.a.take(digit);
-        self.plan.bias(Table::Digit)
+    pub(super) fn take(&mut self, digit: Digit) -> i64 {
+        self.a.take(digit.item);
+        digit.bias
     }
 
     /// Runs a function, which leaves one number.
@@ -82,25 +89,35 @@ impl Lookups<'_> {
         self.plan.bias(table)
     }
 
-    /// Splits the sum on top, which lacks `constant`, into its digit and the carry on top of it. Gives the digit and the
-    /// carry's bias.
-    pub(super) fn split(&mut self, bias: i64, constant: i64) -> (Item, i64) {
+    /// Splits the sum on top, which lacks `constant`, into its digit, with a bias of `wanted`, and the carry on top of it.
+    /// Gives the digit and the carry's bias.
+    pub(super) fn split(&mut self, bias: i64, constant: i64, wanted: i64) -> (Digit, i64) {
         // Below each index lies the other copy of the sum, or what has come of it.
         let above = (self.a.len() - self.floor) as i64;
         let (digit, carry) = (self.plan.place(Table::Digit), self.plan.place(Table::Carry));
         self.add(above + digit - bias + STRIDE * constant);
         self.a.op(OP_DUP);
-        let item = self.a.pick();
+        self.a.pick();
+        let digit_found = self.rebias(wanted);
         self.a.op(OP_SWAP);
         self.add(carry - digit);
         self.a.pick();
-        (item, self.plan.bias(Table::Carry))
+        (digit_found, self.plan.bias(Table::Carry))
     }
 
-    /// Replaces the sum on top, which lacks `constant`, by its digit.
-    pub(super) fn reduce(&mut self, bias: i64, constant: i64) -> Item {
+    /// Replaces the sum on top, which lacks `constant`, by its digit with a bias of `wanted`.
+    pub(super) fn reduce(&mut self, bias: i64, constant: i64, wanted: i64) -> Digit {
         self.look(Table::Digit, bias - STRIDE * constant);
-        self.a.at(0)
+        self.rebias(wanted)
+    }
+
+    /// Gives the digit on top, which has just been looked up, another bias.
+    fn rebias(&mut self, wanted: i64) -> Digit {
+        self.add(wanted - self.plan.bias(Table::Digit));
+        Digit {
+            item: self.a.at(0),
+            bias: wanted,
+        }
     }
 
     /// Adds a number that is known.

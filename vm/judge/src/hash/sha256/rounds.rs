@@ -3,12 +3,11 @@
 use bitcoin::opcodes::all::*;
 
 use super::WORD;
-use super::lookups::{Lookups, Step};
+use super::lookups::{Digit, Lookups, Step};
 use super::tables::{HI3, PLAIN, Part, Table};
-use crate::script::Item;
 
 /// A word's digits, lowest first.
-pub(super) type Word = [Item; WORD];
+pub(super) type Word = [Digit; WORD];
 
 /// FIPS 180-4, 4.2.2.
 const CONSTANTS: [u32; 64] = [
@@ -95,7 +94,7 @@ pub(super) fn rounds(lookups: &mut Lookups<'_>, state: Vec<Word>, mut block: Vec
 
 /// Computes the word that follows 16 others, and takes the first of them away.
 fn schedule(lookups: &mut Lookups<'_>, words: &[Word]) -> Word {
-    sum(lookups, |lookups, index, carry| {
+    sum(lookups, lookups.plan.message, |lookups, index, carry| {
         // A carry lies on top for all digits but the lowest, which begins with an operand that stays where it is.
         let (add, copied) = (carry.is_some(), lookups.copy(words[9][index]));
         let mut bias = carry.unwrap_or(0) + copied;
@@ -115,64 +114,72 @@ fn schedule(lookups: &mut Lookups<'_>, words: &[Word]) -> Word {
 /// Computes the next `e`, and takes `h` away.
 fn next_e(lookups: &mut Lookups<'_>, state: &[Word; 8], message: &Word, constant: u32) -> Word {
     let [_, _, _, d, e, f, g, h] = state;
-    sum(lookups, |lookups, index, carry| {
-        let (add, copied) = (carry.is_some(), lookups.copy(d[index]));
-        let mut bias = carry.unwrap_or(0) + copied;
-        if add {
+    sum(
+        lookups,
+        lookups.plan.bias(Table::Digit),
+        |lookups, index, carry| {
+            let (add, copied) = (carry.is_some(), lookups.copy(d[index]));
+            let mut bias = carry.unwrap_or(0) + copied;
+            if add {
+                lookups.a.op(OP_ADD);
+            }
+            bias += lookups.copy(message[index]);
             lookups.a.op(OP_ADD);
-        }
-        bias += lookups.copy(message[index]);
-        lookups.a.op(OP_ADD);
-        bias += lookups.run(&upper_sigma1(e, index));
-        lookups.a.op(OP_ADD);
-        bias += lookups.run(&choice(e[index], f[index], g[index]));
-        lookups.a.op(OP_ADD);
-        bias += lookups.take(h[index]);
-        lookups.a.op(OP_ADD);
-        (bias, i64::from(constant >> (4 * index) & 15))
-    })
+            bias += lookups.run(&upper_sigma1(e, index));
+            lookups.a.op(OP_ADD);
+            bias += lookups.run(&choice(e[index], f[index], g[index]));
+            lookups.a.op(OP_ADD);
+            bias += lookups.take(h[index]);
+            lookups.a.op(OP_ADD);
+            (bias, i64::from(constant >> (4 * index) & 15))
+        },
+    )
 }
 
 /// Computes the next `a` of the next `e`, and takes `d` away: `a = e - d + Sigma0 + Maj`.
 fn next_a(lookups: &mut Lookups<'_>, state: &[Word; 8], next_e: &Word) -> Word {
     let [a, b, c, d, ..] = state;
     // The highest digit's two upper bits are the word's two lowest: a carry into the lowest digit.
-    let mut highest = lookups.run(&upper_sigma0(a, WORD - 1));
+    let highest = lookups.run(&upper_sigma0(a, WORD - 1));
     lookups.a.ops(&[OP_DUP, OP_TOALTSTACK]);
-    let mut first = Some(lookups.look(Table::Carry, highest));
-    let highest_bias = core::mem::take(&mut highest);
-    sum(lookups, |lookups, index, carry| {
-        let mut bias = carry.or(first.take()).expect("a carry into each digit");
-        bias += if index + 1 == WORD {
-            lookups.a.op(OP_FROMALTSTACK);
-            highest_bias
-        } else {
-            lookups.run(&upper_sigma0(a, index))
-        };
-        lookups.a.op(OP_ADD);
-        bias += lookups.run(&majority(a[index], b[index], c[index]));
-        lookups.a.op(OP_ADD);
-        bias += lookups.copy(next_e[index]);
-        lookups.a.op(OP_ADD);
-        bias -= lookups.take(d[index]);
-        lookups.a.op(OP_SUB);
-        (bias, 0)
-    })
+    let lowest = lookups.look(Table::Carry, highest);
+    sum(
+        lookups,
+        lookups.plan.bias(Table::Digit),
+        |lookups, index, carry| {
+            let mut bias = carry.unwrap_or(lowest);
+            bias += if index + 1 == WORD {
+                lookups.a.op(OP_FROMALTSTACK);
+                highest
+            } else {
+                lookups.run(&upper_sigma0(a, index))
+            };
+            lookups.a.op(OP_ADD);
+            bias += lookups.run(&majority(a[index], b[index], c[index]));
+            lookups.a.op(OP_ADD);
+            bias += lookups.copy(next_e[index]);
+            lookups.a.op(OP_ADD);
+            bias -= lookups.take(d[index]);
+            lookups.a.op(OP_SUB);
+            (bias, 0)
+        },
+    )
 }
 
-/// Computes a word of sums: `digit` adds a digit's operands to the carry, if there is one, and gives the bias and a constant
-/// that is still to be added.
+/// Computes a word of sums, its digits with a bias of `wanted`: `digit` adds a digit's operands to the carry, if there is
+/// one, and gives the bias and a constant that is still to be added.
 fn sum(
     lookups: &mut Lookups<'_>,
+    wanted: i64,
     mut digit: impl FnMut(&mut Lookups<'_>, usize, Option<i64>) -> (i64, i64),
 ) -> Word {
     let mut carry = None;
     std::array::from_fn(|index| {
         let (bias, constant) = digit(lookups, index, carry);
         if index + 1 == WORD {
-            return lookups.reduce(bias, constant);
+            return lookups.reduce(bias, constant, wanted);
         }
-        let (item, bias) = lookups.split(bias, constant);
+        let (item, bias) = lookups.split(bias, constant, wanted);
         carry = Some(bias);
         item
     })
@@ -190,13 +197,13 @@ fn sigma0(word: &Word, index: usize) -> Vec<Step> {
     vec![
         at(Table::Hi2.into(), 4),
         at(Table::Lo2.into(), 5),
+        Step::Add,
         at(HI3, 0),
         at(both, 1),
+        Step::Add,
         at(Table::Lo3.into(), 2),
         Step::Add,
-        Step::Add,
         Step::Map(Table::Xor.into()),
-        Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),
         Step::Map(PLAIN),
@@ -261,14 +268,14 @@ fn upper_sigma0(word: &Word, index: usize) -> Vec<Step> {
 }
 
 /// `e & f` and `!e & g`, which have no bit in common.
-fn choice(e: Item, f: Item, g: Item) -> Vec<Step> {
+fn choice(e: Digit, f: Digit, g: Digit) -> Vec<Step> {
     vec![
         Step::Look(Table::Spread.into(), e),
         Step::Look(Table::Spread.into(), f),
         Step::Add,
         Step::Map(Table::And.into()),
-        Step::Look(Table::NotSpread.into(), e),
         Step::Look(Table::Spread.into(), g),
+        Step::Look(Table::NotSpread.into(), e),
         Step::Add,
         Step::Map(Table::And.into()),
         Step::Add,
@@ -276,7 +283,7 @@ fn choice(e: Item, f: Item, g: Item) -> Vec<Step> {
 }
 
 /// `b & c` and `a & (b ^ c)`, which have no bit in common.
-fn majority(a: Item, b: Item, c: Item) -> Vec<Step> {
+fn majority(a: Digit, b: Digit, c: Digit) -> Vec<Step> {
     vec![
         Step::Look(Table::Spread.into(), b),
         Step::Look(Table::Spread.into(), c),

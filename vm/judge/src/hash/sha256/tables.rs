@@ -5,7 +5,7 @@
 //! [`PLAN`] were found by a search for the least code.
 
 /// The factor of digits, of spread digits, and of sums of them.
-pub(super) const STRIDE: i64 = 4;
+pub(super) const STRIDE: i64 = 5;
 /// All bits of a digit, spread.
 const ALL: i64 = 40;
 /// Sums of digits that are brought down to a digit and a carry, in a difference's case below zero.
@@ -144,6 +144,8 @@ pub(super) struct Plan {
     pub(super) places: [i64; 17],
     /// What is added to the entries, by table.
     pub(super) biases: [i64; 17],
+    /// What is added to the message schedule's digits.
+    pub(super) message: i64,
 }
 
 impl Plan {
@@ -182,11 +184,14 @@ impl Plan {
 pub(super) const PLAN: Plan = Plan {
     places: PLACES,
     biases: BIASES,
+    message: 279,
 };
 
 /// The tables' places.
 const PLACES: [i64; 17] = [
-    327, 391, 448, 449, 455, 490, 513, 519, 554, 576, 577, 2, 3, 326, 64, 65, 583,
+    3, 2, 4, 264, 86, 84, 0, 1, 164, 85, 579, 171, 170, 369, 168, 167, 581,
 ];
 /// The entries' biases.
-const BIASES: [i64; 17] = [0; 17];
+const BIASES: [i64; 17] = [
+    182, 182, -2862, 2663, -590, 391, -277, 1233, -101, 465, 564, 563, -138, 558, 197, 78, 0,
+];
