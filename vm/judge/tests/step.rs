@@ -145,6 +145,86 @@ fn check_result(name: &str, instruction: u32, free: u32, limit: usize) {
     }
 }
 
+/// Checks a rule of a load or store in both ways, at addresses that its size allows.
+fn check_memory(name: &str, instruction: u32, size: u32) {
+    let rule = rule(name);
+    let spend = Spend::new(&rule.bare().script);
+    let check = |first: u32, second: u32, word: u32, written: u32, offset: u32| {
+        let instruction = if instruction & 0x7f == 0x03 {
+            instruction | offset << 20
+        } else {
+            instruction | (offset >> 5) << 25 | (offset & 31) << 7
+        };
+        let mut honest = StepClaim {
+            pc: 0x1_2340,
+            instruction,
+            first,
+            second,
+            word,
+            ..StepClaim::default()
+        };
+        honest.conclude(&TEXT);
+        if honest.status_after != 0 {
+            return;
+        }
+        let near = StepClaim {
+            written: honest.written ^ 1 << (written % 32),
+            ..honest
+        };
+        let hints = rule.refute(&near.values()).unwrap();
+        for claim in [honest, near, StepClaim { written, ..honest }] {
+            let refuted = rule.refute(&claim.values());
+            assert_eq!(refuted.is_some(), claim != honest, "{name} {claim:x?}");
+            let given = refuted.as_ref().unwrap_or(&hints);
+            let taken = spend.takes(&rule.bare_witness(given, &claim.values()));
+            assert_eq!(taken, claim != honest, "{name} {claim:x?} {given:?}");
+        }
+    };
+    for word in EDGES {
+        for second in EDGES {
+            for byte in (0..4).step_by(size as usize) {
+                check(0x4000_0000 + byte, second, word, word ^ second, 0);
+            }
+        }
+    }
+    TestRunner::new(Config::with_cases(10_000))
+        .run(
+            &(word(), word(), word(), word(), 0..4096_u32),
+            |(first, second, word, written, offset)| {
+                let first = first & !3 | offset.wrapping_neg() & 3;
+                check(
+                    first.wrapping_add(size * (word & 1)) & !(size - 1),
+                    second,
+                    word,
+                    written,
+                    offset & !(size - 1),
+                );
+                Ok(())
+            },
+        )
+        .unwrap();
+}
+
+macro_rules! memory {
+    ($($test:ident $name:literal $instruction:literal $size:literal)*) => {
+        $(#[test]
+        fn $test() {
+            check_memory($name, $instruction, $size);
+        })*
+    };
+}
+
+memory! {
+    result_lb "result/lb" 0x0000_0003 1
+    result_lh "result/lh" 0x0000_1003 2
+    result_lw "result/lw" 0x0000_2003 4
+    result_lbu "result/lbu" 0x0000_4003 1
+    result_lhu "result/lhu" 0x0000_5003 2
+    result_sb "result/sb" 0x0000_0023 1
+    result_sh "result/sh" 0x0000_1023 2
+    result_sw "result/sw" 0x0000_2023 4
+}
+
 /// Checks rules of the next `pc`, one of which has to refute each false one.
 fn check_next(names: &[&str], instruction: u32, free: u32, limit: usize) {
     let rules: Vec<Rule> = names.iter().map(|name| rule(name)).collect();

@@ -174,6 +174,60 @@ fn what_was_signed_leads_to_a_leaf_that_bitcoin_core_takes() {
 }
 
 #[test]
+fn a_malleated_witness_is_refused() {
+    let mut claim = StepClaim {
+        pc: 0x1000,
+        instruction: 0x00b5_0533,
+        first: 5,
+        second: 7,
+        ..StepClaim::default()
+    };
+    let text = 0x1000..0x2000;
+    claim.conclude(&text);
+    claim.written = 13;
+    let (keys, signatures) = sign(&claim);
+    let found = verdict(&rules(&text), &keys, &signatures).unwrap().unwrap();
+    assert_eq!(found.leaf.name, "result/add");
+    let spend = Spend::new(&found.leaf.script);
+    assert!(spend.standard(&found.witness));
+    let refused = |change: &dyn Fn(&mut Vec<Vec<u8>>), what: &str| {
+        let mut items = found.witness.clone();
+        change(&mut items);
+        assert!(!spend.takes(&items), "{what}");
+    };
+    for at in 0..found.witness.len() {
+        refused(&|items| drop(items.remove(at)), "an item less");
+        refused(&|items| items.insert(at, vec![]), "an item more");
+        refused(&|items| items[at].push(0xff), "a longer item");
+        let is_digit = at % 2 == 1;
+        for value in 0..40_i64 {
+            let digit = bitsect_judge::script::number::encode(value);
+            if is_digit && digit != found.witness[at] {
+                refused(&|items| items[at].clone_from(&digit), "another digit");
+            }
+        }
+        if is_digit {
+            // The same digit in more bytes: consensus takes it, relay does not, and the verdict is the same.
+            let mut items = found.witness.clone();
+            if items[at].is_empty() {
+                items[at] = vec![0];
+            } else {
+                items[at].push(0);
+            }
+            assert!(spend.takes(&items) && !spend.standard(&items), "item {at}");
+        }
+    }
+    // `first` and `second` are words alike: each has keys of its own.
+    refused(
+        &|items| {
+            let last = items.len() - 20;
+            items[last - 20..].rotate_left(20);
+        },
+        "swapped values",
+    );
+}
+
+#[test]
 fn a_signature_of_another_value_gives_no_verdict() {
     let claim = StepClaim {
         pc: 0x1000,
