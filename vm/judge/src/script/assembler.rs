@@ -45,8 +45,8 @@ pub struct Assembler {
 /// How many items an opcode takes and gives, where it neither moves nor copies items.
 const fn effect(opcode: Opcode) -> Option<(usize, usize)> {
     Some(match opcode {
-        OP_VERIFY | OP_DROP => (1, 0),
-        OP_EQUALVERIFY | OP_NUMEQUALVERIFY | OP_2DROP => (2, 0),
+        OP_VERIFY => (1, 0),
+        OP_EQUALVERIFY | OP_NUMEQUALVERIFY => (2, 0),
         OP_1ADD | OP_1SUB | OP_NEGATE | OP_ABS | OP_NOT | OP_0NOTEQUAL => (1, 1),
         OP_HASH160 | OP_SHA256 | OP_RIPEMD160 => (1, 1),
         OP_ADD | OP_SUB | OP_BOOLAND | OP_BOOLOR | OP_EQUAL | OP_NUMEQUAL | OP_NUMNOTEQUAL => (2, 1),
@@ -59,8 +59,10 @@ const fn effect(opcode: Opcode) -> Option<(usize, usize)> {
 }
 
 /// How many items from the top an opcode moves or copies, and where they come from, counted from the bottom of those.
-const fn movement(opcode: Opcode) -> Option<(usize, &'static [usize])> {
+pub(super) const fn movement(opcode: Opcode) -> Option<(usize, &'static [usize])> {
     Some(match opcode {
+        OP_DROP => (1, &[]),
+        OP_2DROP => (2, &[]),
         OP_DUP => (1, &[0, 0]),
         OP_2DUP => (2, &[0, 1, 0, 1]),
         OP_3DUP => (3, &[0, 1, 2, 0, 1, 2]),

@@ -6,6 +6,7 @@ use bitcoin::opcodes::Opcode;
 use bitcoin::opcodes::all::*;
 use bitcoin::script::{Instruction, Script, read_scriptint_non_minimal};
 
+use super::assembler::movement;
 use super::number;
 
 /// Items on both stacks together, by consensus.
@@ -200,21 +201,8 @@ impl Execution {
 
     /// Moves and copies items.
     fn rearrange(&mut self, opcode: Opcode) -> Step<bool> {
-        let (takes, sources): (usize, &[usize]) = match opcode {
-            OP_DROP => (1, &[]),
-            OP_2DROP => (2, &[]),
-            OP_DUP => (1, &[0, 0]),
-            OP_2DUP => (2, &[0, 1, 0, 1]),
-            OP_3DUP => (3, &[0, 1, 2, 0, 1, 2]),
-            OP_NIP => (2, &[1]),
-            OP_OVER => (2, &[0, 1, 0]),
-            OP_2OVER => (4, &[0, 1, 2, 3, 0, 1]),
-            OP_ROT => (3, &[1, 2, 0]),
-            OP_2ROT => (6, &[2, 3, 4, 5, 0, 1]),
-            OP_SWAP => (2, &[1, 0]),
-            OP_2SWAP => (4, &[2, 3, 0, 1]),
-            OP_TUCK => (2, &[1, 0, 1]),
-            _ => return Ok(false),
+        let Some((takes, sources)) = movement(opcode) else {
+            return Ok(false);
         };
         let main = &mut self.stacks.main;
         let left = main.len().checked_sub(takes).ok_or("the stack is too short")?;

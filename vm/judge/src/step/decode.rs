@@ -23,6 +23,17 @@ pub mod opcode {
     pub const OP: u8 = 0x33;
     pub const FENCE: u8 = 0x0f;
     pub const SYSTEM: u8 = 0x73;
+
+    /// Those that write `rd`.
+    pub const WITH_RD: [(&str, u8); 7] = [
+        ("lui", LUI),
+        ("auipc", AUIPC),
+        ("jal", JAL),
+        ("jalr", JALR),
+        ("load", LOAD),
+        ("op-imm", OP_IMM),
+        ("op", OP),
+    ];
 }
 
 /// The digits of the opcode.

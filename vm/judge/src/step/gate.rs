@@ -101,7 +101,7 @@ impl Access {
             Self::CallNumber | Self::CallAddress | Self::CallLevel => one(vec![Running, ecall()]),
             Self::Key => call(&[NODE_FROM_HASH, SHA256_PREIMAGE]),
             Self::Node | Self::WriteKey => call(&[HASH_OF_NODE]),
-            Self::WriteRegister => each(&WITH_RD, &[After(0), RdIsZero(false)]),
+            Self::WriteRegister => each(&opcode::WITH_RD, &[After(0), RdIsZero(false)]),
             Self::WriteMemory => each(&[("store", opcode::STORE)], &[After(0)]),
             Self::WriteNode => call(&[NODE_FROM_HASH]),
             Self::WritePreimage => call(&[SHA256_PREIMAGE]),
@@ -130,16 +130,6 @@ const WITH_RS2: [(&str, u8); 3] = [
     ("op", opcode::OP),
 ];
 const WITH_MEMORY: [(&str, u8); 2] = [("load", opcode::LOAD), ("store", opcode::STORE)];
-const WITH_RD: [(&str, u8); 7] = [
-    ("lui", opcode::LUI),
-    ("auipc", opcode::AUIPC),
-    ("jal", opcode::JAL),
-    ("jalr", opcode::JALR),
-    ("load", opcode::LOAD),
-    ("op-imm", opcode::OP_IMM),
-    ("op", opcode::OP),
-];
-
 const fn ecall() -> Condition {
     Word {
         value: Value::Instruction,

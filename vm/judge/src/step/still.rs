@@ -24,15 +24,7 @@ pub fn rules() -> Vec<Rule> {
             vec![no_data.clone(), Running, Matches(Pattern::opcode(opcode))],
         ));
     }
-    for (name, opcode) in [
-        ("lui", opcode::LUI),
-        ("auipc", opcode::AUIPC),
-        ("jal", opcode::JAL),
-        ("jalr", opcode::JALR),
-        ("load", opcode::LOAD),
-        ("op-imm", opcode::OP_IMM),
-        ("op", opcode::OP),
-    ] {
+    for (name, opcode) in opcode::WITH_RD {
         let conditions = vec![
             no_data.clone(),
             Running,
