@@ -14,7 +14,7 @@ mod tables;
 use bitcoin::opcodes::all::*;
 
 use self::lookups::{Digit, Lookups};
-use self::rounds::{Word, rounds};
+use self::rounds::{Operand, Word, rounds, sum};
 use self::tables::{PLAN, Plan, STRIDE, Table};
 use crate::script::{Assembler, Item};
 
@@ -68,6 +68,25 @@ fn compress_by(
     for _ in bottom..a.len() {
         a.op(OP_DROP);
     }
+    plain(a, plan.bias(Table::Digit), digits)
+}
+
+/// Brings digits with the stride and a bias from the alt stack and frees them of both. Gives them, the last that was brought
+/// first: it is on top.
+fn plain(a: &mut Assembler, bias: i64, digits: usize) -> Vec<Item> {
+    let entries = (0..=15 * STRIDE).rev();
+    let entries = entries.map(|entry| if entry % STRIDE == 0 { entry / STRIDE } else { 0 });
+    let pushed: Vec<Item> = entries.map(|entry| a.push(entry)).collect();
+    for above in 0..digits as i64 {
+        a.op(OP_FROMALTSTACK);
+        a.push(bias - above);
+        a.op(OP_SUB);
+        a.pick();
+    }
+    for _ in 0..digits {
+        a.op(OP_TOALTSTACK);
+    }
+    a.drop_through(pushed[0]);
     let mut items: Vec<Item> = (0..digits)
         .map(|_| a.op(OP_FROMALTSTACK).expect("a digit"))
         .collect();
@@ -135,26 +154,16 @@ fn lay_out(a: &mut Assembler, plan: &Plan) -> Vec<Word> {
 
 /// Adds a word of the chaining value and moves the first digits of the sum to the alt stack, as bytes have them.
 fn output(lookups: &mut Lookups<'_>, state: &Word, chaining: &Word, wanted: usize) {
-    let mut carry = None;
-    let mut sum = Vec::with_capacity(WORD);
-    for (index, (left, right)) in state.iter().zip(chaining).enumerate() {
-        let mut bias = lookups.take(*left) + lookups.copy(*right);
-        lookups.a.op(OP_ADD);
-        if let Some(carry) = carry {
-            lookups.a.op(OP_ADD);
-            bias += carry;
-        }
-        if index + 1 == WORD {
-            sum.push(lookups.reduce(bias, 0, lookups.plan.bias(Table::Digit)));
-        } else {
-            let (digit, bias) = lookups.split(bias, 0, lookups.plan.bias(Table::Digit));
-            sum.push(digit);
-            carry = Some(bias);
-        }
-    }
+    let wanted_bias = lookups.plan.bias(Table::Digit);
+    let sum = sum(lookups, wanted_bias, None, |index| {
+        let operands = vec![
+            (Operand::Copy(chaining[index]), 1),
+            (Operand::Take(state[index]), 1),
+        ];
+        (operands, 0)
+    });
     for index in 0..wanted {
-        let bias = lookups.take(sum[place(index)]);
-        lookups.look(Table::Out, bias);
+        lookups.take(sum[place(index)]);
         lookups.a.op(OP_TOALTSTACK);
     }
 }

@@ -4,7 +4,7 @@ use bitcoin::opcodes::all::*;
 
 use super::WORD;
 use super::lookups::{Digit, Lookups, Step};
-use super::tables::{HI3, PLAIN, Part, Table};
+use super::tables::{PLAIN, Part, Table};
 
 /// A word's digits, lowest first.
 pub(super) type Word = [Digit; WORD];
@@ -92,90 +92,137 @@ pub(super) fn rounds(lookups: &mut Lookups<'_>, state: Vec<Word>, mut block: Vec
     state.to_vec()
 }
 
+/// Moves a word to the top, from where its digits are cheap to copy.
+fn raise(lookups: &mut Lookups<'_>, word: &Word) {
+    for digit in word {
+        lookups.take(*digit);
+    }
+}
+
 /// Computes the word that follows 16 others, and takes the first of them away.
 fn schedule(lookups: &mut Lookups<'_>, words: &[Word]) -> Word {
-    sum(lookups, lookups.plan.message, |lookups, index, carry| {
-        // A carry lies on top for all digits but the lowest, which begins with an operand that stays where it is.
-        let (add, copied) = (carry.is_some(), lookups.copy(words[9][index]));
-        let mut bias = carry.unwrap_or(0) + copied;
-        if add {
-            lookups.a.op(OP_ADD);
-        }
-        bias += lookups.run(&sigma1(&words[14], index));
-        lookups.a.op(OP_ADD);
-        bias += lookups.run(&sigma0(&words[1], index));
-        lookups.a.op(OP_ADD);
-        bias += lookups.take(words[0][index]);
-        lookups.a.op(OP_ADD);
-        (bias, 0)
+    raise(lookups, &words[1]);
+    let wanted = lookups.plan.message;
+    sum(lookups, wanted, None, |index| {
+        let operands = vec![
+            (Operand::Copy(words[9][index]), HEIGHTS.sigma1),
+            (Operand::Function(sigma1(&words[14], index)), HEIGHTS.sigma0),
+            (Operand::Function(sigma0(&words[1], index)), 1),
+            (Operand::Take(words[0][index]), 1),
+        ];
+        (operands, 0)
     })
 }
 
 /// Computes the next `e`, and takes `h` away.
 fn next_e(lookups: &mut Lookups<'_>, state: &[Word; 8], message: &Word, constant: u32) -> Word {
     let [_, _, _, d, e, f, g, h] = state;
-    sum(
-        lookups,
-        lookups.plan.bias(Table::Digit),
-        |lookups, index, carry| {
-            let (add, copied) = (carry.is_some(), lookups.copy(d[index]));
-            let mut bias = carry.unwrap_or(0) + copied;
-            if add {
-                lookups.a.op(OP_ADD);
-            }
-            bias += lookups.copy(message[index]);
-            lookups.a.op(OP_ADD);
-            bias += lookups.run(&upper_sigma1(e, index));
-            lookups.a.op(OP_ADD);
-            bias += lookups.run(&choice(e[index], f[index], g[index]));
-            lookups.a.op(OP_ADD);
-            bias += lookups.take(h[index]);
-            lookups.a.op(OP_ADD);
-            (bias, i64::from(constant >> (4 * index) & 15))
-        },
-    )
+    raise(lookups, e);
+    let wanted = lookups.plan.bias(Table::Digit);
+    sum(lookups, wanted, None, |index| {
+        let operands = vec![
+            (Operand::Copy(d[index]), 2),
+            (Operand::Copy(message[index]), HEIGHTS.upper_sigma1),
+            (Operand::Function(upper_sigma1(e, index)), HEIGHTS.choice),
+            (Operand::Function(choice(e[index], f[index], g[index])), 1),
+            (Operand::Take(h[index]), 1),
+        ];
+        (operands, i64::from(constant >> (4 * index) & 15))
+    })
 }
 
 /// Computes the next `a` of the next `e`, and takes `d` away: `a = e - d + Sigma0 + Maj`.
 fn next_a(lookups: &mut Lookups<'_>, state: &[Word; 8], next_e: &Word) -> Word {
     let [a, b, c, d, ..] = state;
+    raise(lookups, a);
     // The highest digit's two upper bits are the word's two lowest: a carry into the lowest digit.
     let highest = lookups.run(&upper_sigma0(a, WORD - 1));
     lookups.a.ops(&[OP_DUP, OP_TOALTSTACK]);
     let lowest = lookups.look(Table::Carry, highest);
-    sum(
-        lookups,
-        lookups.plan.bias(Table::Digit),
-        |lookups, index, carry| {
-            let mut bias = carry.unwrap_or(lowest);
-            bias += if index + 1 == WORD {
-                lookups.a.op(OP_FROMALTSTACK);
-                highest
-            } else {
-                lookups.run(&upper_sigma0(a, index))
-            };
-            lookups.a.op(OP_ADD);
-            bias += lookups.run(&majority(a[index], b[index], c[index]));
-            lookups.a.op(OP_ADD);
-            bias += lookups.copy(next_e[index]);
-            lookups.a.op(OP_ADD);
-            bias -= lookups.take(d[index]);
-            lookups.a.op(OP_SUB);
-            (bias, 0)
-        },
-    )
+    let wanted = lookups.plan.bias(Table::Digit);
+    sum(lookups, wanted, Some(lowest), |index| {
+        let rotated = if index + 1 == WORD {
+            Operand::Saved(highest)
+        } else {
+            Operand::Function(upper_sigma0(a, index))
+        };
+        let operands = vec![
+            (Operand::Copy(next_e[index]), HEIGHTS.upper_sigma0),
+            (rotated, HEIGHTS.majority),
+            (Operand::Function(majority(a[index], b[index], c[index])), 1),
+            (Operand::Less(d[index]), 1),
+        ];
+        (operands, 0)
+    })
 }
 
-/// Computes a word of sums, its digits with a bias of `wanted`: `digit` adds a digit's operands to the carry, if there is
-/// one, and gives the bias and a constant that is still to be added.
-fn sum(
+/// How many items lie above the words when a function is computed. They choose its tables: see [`super::tables`].
+struct Heights {
+    sigma1: usize,
+    sigma0: usize,
+    upper_sigma1: usize,
+    choice: usize,
+    upper_sigma0: usize,
+    majority: usize,
+}
+
+/// Found with the tables' places.
+const HEIGHTS: Heights = Heights {
+    sigma1: 1,
+    sigma0: 1,
+    upper_sigma1: 1,
+    choice: 2,
+    upper_sigma0: 1,
+    majority: 2,
+};
+
+/// An operand of a sum.
+pub(super) enum Operand {
+    /// Adds a copy of a digit.
+    Copy(Digit),
+    /// Adds a digit that is not needed any more.
+    Take(Digit),
+    /// Subtracts a digit that is not needed any more.
+    Less(Digit),
+    /// Adds what a function gives.
+    Function(Vec<Step>),
+    /// Adds the number on the alt stack, with its bias.
+    Saved(i64),
+}
+
+/// Computes a word of sums, its digits with a bias of `wanted`. `digit` gives a digit's operands, each with the number of
+/// items that may then be left, carry and all, and a constant; `carry` is the bias of a carry into the lowest digit.
+pub(super) fn sum(
     lookups: &mut Lookups<'_>,
     wanted: i64,
-    mut digit: impl FnMut(&mut Lookups<'_>, usize, Option<i64>) -> (i64, i64),
+    mut carry: Option<i64>,
+    digit: impl Fn(usize) -> (Vec<(Operand, usize)>, i64),
 ) -> Word {
-    let mut carry = None;
     std::array::from_fn(|index| {
-        let (bias, constant) = digit(lookups, index, carry);
+        let (operands, constant) = digit(index);
+        let mut bias = carry.unwrap_or(0);
+        let mut items = usize::from(carry.is_some());
+        for (operand, left) in operands {
+            let mut combine = OP_ADD;
+            bias += match operand {
+                Operand::Copy(digit) => lookups.copy(digit),
+                Operand::Take(digit) => lookups.take(digit),
+                Operand::Less(digit) => {
+                    combine = OP_SUB;
+                    -lookups.take(digit)
+                }
+                Operand::Function(steps) => lookups.run(&steps),
+                Operand::Saved(bias) => {
+                    lookups.a.op(OP_FROMALTSTACK);
+                    bias
+                }
+            };
+            items += 1;
+            while items > left {
+                lookups.a.op(combine);
+                items -= 1;
+            }
+        }
         if index + 1 == WORD {
             return lookups.reduce(bias, constant, wanted);
         }
@@ -190,20 +237,20 @@ fn sigma0(word: &Word, index: usize) -> Vec<Step> {
     let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
     // Nothing is shifted into the highest digit.
     let both = if index + 1 == WORD {
-        HI3
+        Table::Hi3.into()
     } else {
         Table::Hi3Lo3.into()
     };
     vec![
         at(Table::Hi2.into(), 4),
         at(Table::Lo2.into(), 5),
-        Step::Add,
-        at(HI3, 0),
+        at(Table::Hi3.into(), 0),
         at(both, 1),
-        Step::Add,
         at(Table::Lo3.into(), 2),
         Step::Add,
+        Step::Add,
         Step::Map(Table::Xor.into()),
+        Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),
         Step::Map(PLAIN),
@@ -234,14 +281,14 @@ fn sigma1(word: &Word, index: usize) -> Vec<Step> {
 fn upper_sigma1(word: &Word, index: usize) -> Vec<Step> {
     let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
     vec![
-        at(Table::Hi1.into(), 6),
-        at(Table::Lo1.into(), 7),
         at(Table::Hi2.into(), 1),
         at(Table::Lo2Hi3.into(), 2),
         at(Table::Lo3.into(), 3),
         Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),
+        at(Table::Hi1.into(), 6),
+        at(Table::Lo1.into(), 7),
         Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),
@@ -254,12 +301,12 @@ fn upper_sigma1(word: &Word, index: usize) -> Vec<Step> {
 fn upper_sigma0(word: &Word, index: usize) -> Vec<Step> {
     let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
     vec![
+        at(Table::Hi3.into(), 3),
+        at(Table::Lo3.into(), 4),
         at(Table::Spread.into(), 1),
         at(Table::Spread.into(), 6),
         Step::Add,
         Step::Map(Table::Xor.into()),
-        at(HI3, 3),
-        at(Table::Lo3.into(), 4),
         Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),

@@ -44,8 +44,7 @@ pub(super) enum Table {
     Digit,
     /// A sum to its carry.
     Carry,
-    /// A digit to the number that leaves the routine.
-    Out,
+    Hi3,
 }
 
 /// All tables, in the order of [`Plan`].
@@ -66,7 +65,7 @@ pub(super) const TABLES: [Table; 17] = [
     Table::Plain4,
     Table::Digit,
     Table::Carry,
-    Table::Out,
+    Table::Hi3,
 ];
 
 /// Spreads a digit.
@@ -91,8 +90,6 @@ fn low(digit: i64, bits: u32) -> i64 {
 /// Part of a table: another index is its index 0.
 pub(super) type Part = (Table, i64);
 
-/// The spread digit shifted right by 3 bits: the upper bit is the carry of the digit and 8.
-pub(super) const HI3: Part = (Table::Carry, 8);
 /// A spread digit to the digit, which is its AND with 15.
 pub(super) const PLAIN: Part = (Table::And, ALL);
 
@@ -132,7 +129,7 @@ impl Table {
             Self::Plain4 => 4 * STRIDE * decode(index, 1),
             Self::Digit => STRIDE * index.rem_euclid(16),
             Self::Carry => STRIDE * index.div_euclid(16),
-            Self::Out => index,
+            Self::Hi3 => STRIDE * high(index, 3),
         }
     }
 }
@@ -184,14 +181,14 @@ impl Plan {
 pub(super) const PLAN: Plan = Plan {
     places: PLACES,
     biases: BIASES,
-    message: 279,
+    message: 770,
 };
 
 /// The tables' places.
 const PLACES: [i64; 17] = [
-    3, 2, 4, 264, 86, 84, 0, 1, 164, 85, 579, 171, 170, 369, 168, 167, 581,
+    497, 496, 411, 418, 577, 576, 498, 412, 578, 123, 574, 1, 2, 203, 89, 90, 575,
 ];
 /// The entries' biases.
 const BIASES: [i64; 17] = [
-    182, 182, -2862, 2663, -590, 391, -277, 1233, -101, 465, 564, 563, -138, 558, 197, 78, 0,
+    98, 99, 189, -390, -145, -56, -533, 872, 531, -337, 397, 395, -630, 1540, 692, 1, 332,
 ];
