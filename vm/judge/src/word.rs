@@ -150,9 +150,9 @@ pub fn verify_digits_differ(a: &mut Assembler, pairs: &[(Digit, Digit)]) {
     for (first, second) in pairs {
         for digit in [first, second] {
             match digit {
-                Digit::Item(item) => drop_copy(a.take(*item)),
-                Digit::Zero => drop_copy(a.push(0)),
-            }
+                Digit::Item(item) => a.take(*item),
+                Digit::Zero => a.push(0),
+            };
         }
         a.ops(&[OP_SUB, OP_ABS]);
         if started {
@@ -162,9 +162,6 @@ pub fn verify_digits_differ(a: &mut Assembler, pairs: &[(Digit, Digit)]) {
     }
     a.op(OP_VERIFY);
 }
-
-/// An item that is known by its place.
-const fn drop_copy(_: Item) {}
 
 /// Verifies that a hint `h` is the number `n >= 0` shifted right: `n - 2^bits * h` is in `0..2^bits`. Takes `n` and leaves
 /// the hint where it is; gives the remainder, on top.

@@ -4,7 +4,11 @@
 mod core;
 mod truth;
 
+use bitsect_judge::leaf::Rule;
+use bitsect_judge::step::gate::Access;
 use bitsect_judge::step::{StepClaim, rules};
+use bitsect_machine::Instruction;
+use bitsect_machine::address::{HASH_OF_NODE, NODE_FROM_HASH, SHA256_PREIMAGE};
 use core::Spend;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -179,6 +183,61 @@ families! {
     trap_call_read_misaligned_missing "trap/call-read-misaligned-missing"
     trap_call_read_protected_missing "trap/call-read-protected-missing"
     trap_call_read_false "trap/call-read-false"
+}
+
+/// What a step of a true claim reads and writes, from the instruction itself.
+fn makes(access: Access, claim: &StepClaim) -> bool {
+    let decoded = Instruction::decode(claim.instruction).filter(|_| claim.status == 0);
+    let call = decoded == Some(Instruction::Ecall);
+    let done = claim.status_after == 0;
+    let to = |number: u32| call && done && claim.first == number;
+    let (rs1, rs2) = decoded.map_or((0, 0), |instruction| instruction.sources());
+    let rd = decoded.map_or(0, |instruction| instruction.destination());
+    let load = matches!(decoded, Some(Instruction::Load { .. }));
+    let store = matches!(decoded, Some(Instruction::Store { .. }));
+    match access {
+        Access::Pc | Access::Status => true,
+        Access::Instruction => claim.status == 0 && claim.status_after != 2,
+        Access::First => rs1 != 0,
+        Access::Second => rs2 != 0,
+        Access::Word => (load || store) && done,
+        Access::CallNumber | Access::CallAddress | Access::CallLevel => call,
+        Access::Key => to(NODE_FROM_HASH) || to(SHA256_PREIMAGE),
+        Access::Node | Access::WriteKey => to(HASH_OF_NODE),
+        Access::WriteRegister => rd != 0 && done,
+        Access::WriteMemory => store && done,
+        Access::WriteNode => to(NODE_FROM_HASH),
+        Access::WritePreimage => to(SHA256_PREIMAGE),
+        Access::WriteControl => claim.status == 0,
+    }
+}
+
+#[test]
+fn gates_open_what_a_step_reads_and_writes() {
+    let mut opened = std::collections::BTreeMap::<String, usize>::new();
+    let gates = Access::ALL.map(|access| {
+        let spend = |gate: Rule| (Spend::new(&gate.bare().script), gate);
+        (access, access.gates().into_iter().map(spend).collect::<Vec<_>>())
+    });
+    for (truth, lie) in claims(4, 1_500) {
+        for (access, gates) in &gates {
+            assert_eq!(
+                access.is_open(&truth),
+                makes(*access, &truth),
+                "{access:?} {truth:x?}"
+            );
+            for (spend, gate) in gates {
+                for claim in [&truth, &lie] {
+                    let open = gate.refute(&claim.values()).is_some();
+                    let taken = spend.takes(&gate.bare_witness(&[], &claim.values()));
+                    assert_eq!(taken, open, "{} {claim:x?}", gate.name);
+                    *opened.entry(gate.name.clone()).or_default() += usize::from(open);
+                }
+            }
+        }
+    }
+    let never: Vec<_> = opened.iter().filter(|(_, count)| **count == 0).collect();
+    assert!(never.is_empty(), "{never:?}");
 }
 
 #[test]
