@@ -30,6 +30,8 @@ pub(super) enum Step {
     Add,
     Dup,
     Swap,
+    /// Moves the number on top to the alt stack.
+    Save,
 }
 
 impl Lookups<'_> {
@@ -61,6 +63,11 @@ impl Lookups<'_> {
                 Step::Add => {
                     self.a.op(OP_ADD);
                     biases.pop().expect("a number") + biases.pop().expect("a second number")
+                }
+                Step::Save => {
+                    self.a.op(OP_TOALTSTACK);
+                    biases.pop().expect("a number");
+                    continue;
                 }
                 Step::Dup => {
                     self.a.op(OP_DUP);

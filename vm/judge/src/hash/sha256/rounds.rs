@@ -92,9 +92,11 @@ pub(super) fn rounds(lookups: &mut Lookups<'_>, state: Vec<Word>, mut block: Vec
     state.to_vec()
 }
 
-/// Moves a word to the top, from where its digits are cheap to copy.
+/// Moves a word to the top, where its digits are cheap to copy. With the upper half below, most of the copies are from the
+/// topmost 17 items.
 fn raise(lookups: &mut Lookups<'_>, word: &Word) {
-    for digit in word {
+    let (lower, upper) = word.split_at(WORD / 2);
+    for digit in upper.iter().chain(lower) {
         lookups.take(*digit);
     }
 }
@@ -102,12 +104,19 @@ fn raise(lookups: &mut Lookups<'_>, word: &Word) {
 /// Computes the word that follows 16 others, and takes the first of them away.
 fn schedule(lookups: &mut Lookups<'_>, words: &[Word]) -> Word {
     raise(lookups, &words[1]);
+    let (first, last) = (&words[1], lookups.plan.bias(Table::Plain2));
+    let lowest = lookups.run(&sigma0_wrapped(first));
     let wanted = lookups.plan.message;
-    sum(lookups, wanted, None, |index| {
+    sum(lookups, wanted, Some(lowest), |index| {
+        let shifted = if index + 1 == WORD {
+            Operand::Saved(last)
+        } else {
+            Operand::Function(sigma0(first, index))
+        };
         let operands = vec![
             (Operand::Copy(words[9][index]), HEIGHTS.sigma1),
             (Operand::Function(sigma1(&words[14], index)), HEIGHTS.sigma0),
-            (Operand::Function(sigma0(&words[1], index)), 1),
+            (shifted, 1),
             (Operand::Take(words[0][index]), 1),
         ];
         (operands, 0)
@@ -135,14 +144,12 @@ fn next_e(lookups: &mut Lookups<'_>, state: &[Word; 8], message: &Word, constant
 fn next_a(lookups: &mut Lookups<'_>, state: &[Word; 8], next_e: &Word) -> Word {
     let [a, b, c, d, ..] = state;
     raise(lookups, a);
-    // The highest digit's two upper bits are the word's two lowest: a carry into the lowest digit.
-    let highest = lookups.run(&upper_sigma0(a, WORD - 1));
-    lookups.a.ops(&[OP_DUP, OP_TOALTSTACK]);
-    let lowest = lookups.look(Table::Carry, highest);
+    let last = lookups.plan.bias(Table::Plain4);
+    let lowest = lookups.run(&upper_sigma0_wrapped(a));
     let wanted = lookups.plan.bias(Table::Digit);
     sum(lookups, wanted, Some(lowest), |index| {
         let rotated = if index + 1 == WORD {
-            Operand::Saved(highest)
+            Operand::Saved(last)
         } else {
             Operand::Function(upper_sigma0(a, index))
         };
@@ -168,9 +175,9 @@ struct Heights {
 
 /// Found with the tables' places.
 const HEIGHTS: Heights = Heights {
-    sigma1: 1,
+    sigma1: 2,
     sigma0: 1,
-    upper_sigma1: 1,
+    upper_sigma1: 2,
     choice: 2,
     upper_sigma0: 1,
     majority: 2,
@@ -232,28 +239,42 @@ pub(super) fn sum(
     })
 }
 
-/// `ROTR7 ^ ROTR18 ^ SHR3`.
+/// Twice the digit that begins one bit above, of `ROTR7 ^ ROTR18 ^ SHR3`: two of the three words are moved by whole digits
+/// then. Not for the highest digit, into which nothing is shifted.
 fn sigma0(word: &Word, index: usize) -> Vec<Step> {
     let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
-    // Nothing is shifted into the highest digit.
-    let both = if index + 1 == WORD {
-        Table::Hi3.into()
-    } else {
-        Table::Hi3Lo3.into()
-    };
     vec![
-        at(Table::Hi2.into(), 4),
-        at(Table::Lo2.into(), 5),
-        at(Table::Hi3.into(), 0),
-        at(both, 1),
-        at(Table::Lo3.into(), 2),
-        Step::Add,
+        at(Table::Hi3.into(), 4),
+        at(Table::Lo3.into(), 5),
+        at(Table::Spread.into(), 2),
+        at(Table::Spread.into(), 1),
         Step::Add,
         Step::Map(Table::Xor.into()),
         Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),
-        Step::Map(PLAIN),
+        Step::Map(Table::Plain2.into()),
+    ]
+}
+
+/// Saves the highest such digit, of which all but the uppermost bit are the word's; that one is its lowest, and lacks the
+/// shifted word's: it is left as a carry.
+fn sigma0_wrapped(word: &Word) -> Vec<Step> {
+    vec![
+        Step::Look(Table::Spread.into(), word[1]),
+        Step::Look(Table::Hi3.into(), word[3]),
+        Step::Look(Table::Lo3.into(), word[4]),
+        Step::Add,
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        Step::Dup,
+        Step::Map(Table::Plain2.into()),
+        Step::Save,
+        Step::Look(Table::Spread.into(), word[0]),
+        Step::Add,
+        Step::Map(Table::Xor.into()),
+        Step::Map(Table::Plain2.into()),
+        Step::Map(Table::Carry.into()),
     ]
 }
 
@@ -261,8 +282,8 @@ fn sigma0(word: &Word, index: usize) -> Vec<Step> {
 fn sigma1(word: &Word, index: usize) -> Vec<Step> {
     let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
     let mut steps = vec![
-        at(Table::Hi1Hi3.into(), 4),
         at(Table::Lo1Lo3.into(), 5),
+        at(Table::Hi1Hi3.into(), 4),
         Step::Add,
         Step::Map(Table::Xor.into()),
     ];
@@ -281,14 +302,14 @@ fn sigma1(word: &Word, index: usize) -> Vec<Step> {
 fn upper_sigma1(word: &Word, index: usize) -> Vec<Step> {
     let at = |table: Part, distance: usize| Step::Look(table, word[(index + distance) % WORD]);
     vec![
+        at(Table::Hi1.into(), 6),
+        at(Table::Lo1.into(), 7),
         at(Table::Hi2.into(), 1),
         at(Table::Lo2Hi3.into(), 2),
         at(Table::Lo3.into(), 3),
         Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),
-        at(Table::Hi1.into(), 6),
-        at(Table::Lo1.into(), 7),
         Step::Add,
         Step::Add,
         Step::Map(Table::Xor.into()),
@@ -312,6 +333,13 @@ fn upper_sigma0(word: &Word, index: usize) -> Vec<Step> {
         Step::Map(Table::Xor.into()),
         Step::Map(Table::Plain4.into()),
     ]
+}
+
+/// Saves the highest such digit. Its two upper bits are the word's lowest: they are left as a carry.
+fn upper_sigma0_wrapped(word: &Word) -> Vec<Step> {
+    let mut steps = upper_sigma0(word, WORD - 1);
+    steps.extend([Step::Dup, Step::Save, Step::Map(Table::Carry.into())]);
+    steps
 }
 
 /// `e & f` and `!e & g`, which have no bit in common.
