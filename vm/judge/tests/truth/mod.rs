@@ -118,7 +118,7 @@ fn read(rng: &mut StdRng, claim: &mut StepClaim) {
             );
             claim.word = rng.random_range(0..23);
             let size = 64_u32.checked_shl(claim.word).unwrap_or(64);
-            let raw = address(rng);
+            let raw = if rng.random() { rng.random() } else { address(rng) };
             claim.second = if rng.random_ratio(3, 4) {
                 raw & !(size - 1)
             } else {
@@ -183,7 +183,13 @@ fn lie(rng: &mut StdRng, truth: &StepClaim) -> Option<StepClaim> {
     }
     let decoded = Instruction::decode(truth.instruction);
     match rng.random_range(0..8) {
-        0..3 => claim.status_after = rng.random_range(0..16),
+        0..3 => {
+            claim.status_after = if rng.random() {
+                pick(rng, &[0, 9])
+            } else {
+                rng.random_range(0..16)
+            }
+        }
         3 => claim.next = near(rng, truth.next),
         4 => {
             let stores = matches!(decoded, Some(Instruction::Store { .. }));
