@@ -1,70 +1,22 @@
 //! Every leaf of the judge in a real transaction: Bitcoin Core with its default relay policy accepts it into the mempool,
-//! signatures and all; a leaf whose claim is changed to a true one it refuses.
+//! signatures and all; with a forged digit it does not.
 
+#[path = "../../vm/judge/tests/core/output.rs"]
+mod output;
 #[path = "../../vm/judge/tests/truth/mod.rs"]
 mod truth;
 
 use std::collections::BTreeMap;
 
-use bitcoin::absolute::LockTime;
-use bitcoin::key::UntweakedPublicKey;
-use bitcoin::secp256k1::Secp256k1;
-use bitcoin::taproot::{LeafVersion, TaprootBuilder};
-use bitcoin::transaction::Version;
-use bitcoin::{
-    Address, Amount, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness,
-};
+use bitcoin::{Address, Amount, Network, OutPoint, ScriptBuf, TxOut};
 use bitsect_judge::leaf::Values;
 use bitsect_judge::{rules, table};
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
+use output::{Output, transaction};
 use truth::{TEXT, claims, example};
 
-/// A point whose discrete logarithm nobody knows (BIP-0341).
-const NOBODY: &str = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
 /// What each leaf's output holds: a fee of 1 sat/vB for the largest transaction that is relayed, and more, in sats.
 const VALUE: u64 = 150_000;
-
-/// A taproot output that one Script spends.
-struct Output {
-    script: ScriptBuf,
-    script_pubkey: ScriptBuf,
-    control_block: Vec<u8>,
-}
-
-impl Output {
-    fn new(script: &Script) -> Self {
-        let key: UntweakedPublicKey = NOBODY.parse().unwrap();
-        let builder = TaprootBuilder::new().add_leaf(0, script.to_owned()).unwrap();
-        let info = builder.finalize(&Secp256k1::new(), key).unwrap();
-        let control = info.control_block(&(script.to_owned(), LeafVersion::TapScript));
-        Self {
-            script: script.to_owned(),
-            script_pubkey: ScriptBuf::new_p2tr_tweaked(info.output_key()),
-            control_block: control.unwrap().serialize(),
-        }
-    }
-
-    fn input(&self, from: OutPoint, items: &[Vec<u8>]) -> TxIn {
-        let mut witness = Witness::from_slice(items);
-        witness.push(&self.script);
-        witness.push(&self.control_block);
-        TxIn {
-            previous_output: from,
-            script_sig: ScriptBuf::new(),
-            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
-            witness,
-        }
-    }
-}
-
-fn transaction(input: TxIn, output: Vec<TxOut>) -> Transaction {
-    Transaction {
-        version: Version::TWO,
-        lock_time: LockTime::ZERO,
-        input: vec![input],
-        output,
-    }
-}
 
 #[tokio::test]
 async fn bitcoin_core_relays_every_leaf() {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bitcoin::opcodes::all::*;
 
 use crate::script::{Assembler, Item};
-use crate::word::{self, Digit, shift_left};
+use crate::word::{self, Digit, shift_left, signed_digit};
 
 /// The digits of a word that its low limb has, so that its multiples are operands. The top limb has the other two.
 pub const LOW_DIGITS: usize = 6;
@@ -65,19 +65,6 @@ pub struct Sum {
     terms: Vec<(usize, bool, Term)>,
     kept: Vec<Item>,
     late: Vec<usize>,
-}
-
-/// Takes a digit, and pushes it with the sign of a word whose highest digit it is.
-pub fn signed_digit(a: &mut Assembler, digit: Item) -> Item {
-    a.take(digit);
-    a.op(OP_DUP);
-    a.push(7);
-    a.op(OP_GREATERTHAN);
-    a.when(|a| {
-        a.push(16);
-        a.op(OP_SUB);
-    });
-    a.at(0)
 }
 
 /// Takes a word's digits, lowest first, and pushes its limbs, the top one uppermost.

@@ -7,16 +7,29 @@ use bitcoin::opcodes::all::*;
 
 use crate::script::{Assembler, Item};
 
+/// The hint that points at a digit that differs, counted from the uppermost of the first digits.
+pub const AT: &str = "at";
+
 /// The weight of the top limb.
 pub const LOW: i64 = 1 << 28;
 
-/// A digit of a word.
+/// A digit of a word or of what is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Digit {
     /// On the stack.
     Item(Item),
-    /// Zero.
-    Zero,
+    /// Known when the Script is written.
+    Constant(u8),
+}
+
+impl Digit {
+    /// Brings it to the top.
+    fn take(self, a: &mut Assembler) -> Item {
+        match self {
+            Self::Item(item) => a.take(item),
+            Self::Constant(value) => a.push(i64::from(value)),
+        }
+    }
 }
 
 /// The two limbs of a word: below 2^28, and below 16.
@@ -43,8 +56,8 @@ pub fn number(a: &mut Assembler, digits: &[Digit]) -> Item {
         if started {
             shift_left(a, 4);
         }
-        if let Digit::Item(item) = digit {
-            a.take(*item);
+        if *digit != Digit::Constant(0) {
+            digit.take(a);
             if started {
                 a.op(OP_ADD);
             }
@@ -60,10 +73,7 @@ pub fn number(a: &mut Assembler, digits: &[Digit]) -> Item {
 /// Takes a word's digits, lowest first, and pushes its limbs, the low one on top.
 pub fn limbs(a: &mut Assembler, digits: &[Digit]) -> Limbs {
     let (low, top) = digits.split_at(7);
-    let top = match top[0] {
-        Digit::Item(item) => a.take(item),
-        Digit::Zero => a.push(0),
-    };
+    let top = top[0].take(a);
     a.op(OP_TOALTSTACK);
     number(a, low);
     a.ops(&[OP_FROMALTSTACK, OP_SWAP]);
@@ -148,12 +158,8 @@ pub fn verify_differ(a: &mut Assembler, first: Limbs, second: Limbs) {
 pub fn verify_digits_differ(a: &mut Assembler, pairs: &[(Digit, Digit)]) {
     let mut started = false;
     for (first, second) in pairs {
-        for digit in [first, second] {
-            match digit {
-                Digit::Item(item) => a.take(*item),
-                Digit::Zero => a.push(0),
-            };
-        }
+        first.take(a);
+        second.take(a);
         a.ops(&[OP_SUB, OP_ABS]);
         if started {
             a.op(OP_ADD);
@@ -191,21 +197,39 @@ pub fn low_bits(a: &mut Assembler, digit: Item, bits: usize) -> Item {
     a.at(0)
 }
 
+/// Takes a digit, and pushes it with the sign of a word whose highest digit it is.
+pub fn signed_digit(a: &mut Assembler, digit: Item) -> Item {
+    a.take(digit);
+    a.op(OP_DUP);
+    a.push(7);
+    a.op(OP_GREATERTHAN);
+    a.when(|a| {
+        a.push(16);
+        a.op(OP_SUB);
+    });
+    a.at(0)
+}
+
+/// Takes a word's highest digit, and pushes the digit that extends its sign: 15 or zero.
+pub fn sign_digit(a: &mut Assembler, highest: Item) -> Item {
+    a.take(highest);
+    a.push(7);
+    a.op(OP_GREATERTHAN);
+    a.branch(
+        |a| {
+            a.push(15);
+        },
+        |a| {
+            a.push(0);
+        },
+    );
+    a.at(0)
+}
+
 /// Takes two words' limbs, and pushes whether the first is less.
 pub fn less(a: &mut Assembler, first: Limbs, second: Limbs, signed: bool) -> Item {
-    let [first_top, second_top] = [first.top, second.top].map(|top| {
-        a.take(top);
-        if signed {
-            a.op(OP_DUP);
-            a.push(7);
-            a.op(OP_GREATERTHAN);
-            a.when(|a| {
-                a.push(16);
-                a.op(OP_SUB);
-            });
-        }
-        a.at(0)
-    });
+    let [first_top, second_top] =
+        [first.top, second.top].map(|top| if signed { signed_digit(a, top) } else { a.take(top) });
     a.take(first.low);
     a.take(second.low);
     a.op(OP_LESSTHAN);
@@ -218,16 +242,33 @@ pub fn less(a: &mut Assembler, first: Limbs, second: Limbs, signed: bool) -> Ite
     a.at(0)
 }
 
-/// Verifies that two values differ in the digit that the hint names, counted from the highest. Both lie on the stack with
-/// their highest digit uppermost, `digits` long; they stay there. Takes the hint.
-pub fn verify_differ_at(a: &mut Assembler, hint: Item, highest: [Item; 2], digits: usize) {
-    verify_below(a, hint, digits as i64);
-    a.copy(hint);
-    a.look_up(highest[0]);
-    a.op(OP_TOALTSTACK);
+/// Verifies that digits differ where the hint points, and takes the hint. Both are lowest first; the first are the topmost items, either way
+/// up, and the second are somewhere below, the highest on top.
+pub fn verify_differ_at(a: &mut Assembler, hint: Item, first: &[Item], second: &[Item]) {
+    let last = first.len() - 1;
+    let lowest_on_top = a.depth(first[0]) == 0;
+    point(a, hint, first);
+    if lowest_on_top {
+        a.op(OP_NEGATE);
+        a.look_up(second[0]);
+    } else {
+        a.look_up(second[last]);
+    }
+    a.ops(&[OP_NUMNOTEQUAL, OP_VERIFY]);
+}
+
+/// Takes the hint, and pushes the digit that it points at among those on top of the stack, and above it the hint.
+///
+/// It points at one of them: `MIN` bounds it, and a pick at a negative depth fails.
+pub fn point(a: &mut Assembler, hint: Item, digits: &[Item]) {
+    let last = digits.len() - 1;
+    let depths = [digits[0], digits[last]].map(|item| a.depth(item));
+    assert!(depths.contains(&0) && depths.contains(&last), "digits on top");
     a.take(hint);
-    a.look_up(highest[1]);
-    a.ops(&[OP_FROMALTSTACK, OP_NUMNOTEQUAL, OP_VERIFY]);
+    a.push(last as i64);
+    a.ops(&[OP_MIN, OP_DUP, OP_TOALTSTACK]);
+    a.pick();
+    a.op(OP_FROMALTSTACK);
 }
 
 /// Verifies that the item is in `0..end`, and leaves it where it is.

@@ -3,8 +3,9 @@
 mod core;
 
 use bitcoin::opcodes::all::OP_NUMEQUALVERIFY;
-use bitsect_judge::hash::blake3::{Digit, hash_digits, hash_doubled, hash_node};
+use bitsect_judge::hash::blake3::{hash_digits, hash_doubled, hash_node};
 use bitsect_judge::script::{Assembler, Item, MAX_STACK, number};
+use bitsect_judge::word::Digit;
 use core::Spend;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

@@ -16,6 +16,7 @@ mod tables;
 use bitcoin::opcodes::all::*;
 
 use crate::script::{Assembler, Item, MAX_STACK};
+use crate::word::Digit;
 use steps::Step;
 use tables::Tables;
 
@@ -38,15 +39,6 @@ const IV: [u32; 8] = [
 const LENGTH_AND_FLAGS: [u32; 2] = [64, 11];
 /// Where each word of the message comes from, from one round to the next.
 const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
-
-/// A digit of the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Digit {
-    /// On the stack.
-    Item(Item),
-    /// Known when the Script is written.
-    Constant(u8),
-}
 
 /// A digit of the state: an item that is twice the digit, or twice a sum that has not been reduced; in a sum, together
 /// with a known number (`Hasher::bias`).

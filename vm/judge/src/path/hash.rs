@@ -1,9 +1,10 @@
 //! A published value is another than a digest.
 
-use super::digits::{AT, difference_of_hash, digits, first_digits, lowest, value_digits, verify_differ};
-use crate::hash::blake3::{Digit, hash_digits};
+use super::digits::{difference_of_hash, digits, first_digits, lowest, value_digits};
+use crate::hash::blake3::hash_digits;
 use crate::leaf::{Inputs, Rule, Value, Values};
 use crate::script::{Assembler, Item};
+use crate::word::{AT, Digit, verify_differ_at};
 
 /// Digits of a block that is hashed.
 const BLOCK: usize = 128;
@@ -109,7 +110,7 @@ pub fn differs_from_digest(
     reads.push((value, lowest(count)));
     let body = move |a: &mut Assembler, inputs: &Inputs| {
         let digest = script(a, inputs);
-        verify_differ(a, inputs, &digest, &first_digits(inputs, value, count));
+        verify_differ_at(a, inputs.hint(AT), &digest, &first_digits(inputs, value, count));
     };
     Rule {
         name,

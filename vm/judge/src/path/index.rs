@@ -2,11 +2,11 @@
 
 use bitcoin::opcodes::all::*;
 
-use super::digits::{low_bits, verify_bit};
+use super::digits::verify_bit;
 use super::place::Field;
 use crate::leaf::{Inputs, Value, Values};
 use crate::script::Assembler;
-use crate::word::shift_left;
+use crate::word::{low_bits, shift_left};
 
 /// What the index is given by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Index {
         if low == 4 {
             return;
         }
-        low_bits(a, 4 - low);
+        low_bits(a, a.at(0), 4 - low);
         shift_left(a, low);
         a.take(inputs.digit(value, bit / 4));
         high_bits(a, low);
@@ -60,7 +60,7 @@ impl Index {
         let low = 4 - bit % 4;
         a.take(inputs.digit(value, bit.div_ceil(4)));
         if low < 4 {
-            low_bits(a, 4 - low);
+            low_bits(a, a.at(0), 4 - low);
             a.push(index as i64 >> low);
             a.op(OP_NUMEQUALVERIFY);
             a.take(inputs.digit(value, bit / 4));

@@ -3,11 +3,12 @@
 use bitcoin::opcodes::all::*;
 
 use super::CUT;
-use super::digits::{AT, difference, first_digits, lowest, value_digits, verify_bit, verify_differ};
+use super::digits::{difference, first_digits, lowest, value_digits, verify_bit};
 use super::hash::{Part, differs_from_hash};
 use super::place::{Direction, Place, Side};
 use crate::leaf::{Inputs, Rule, Value, Values};
 use crate::script::Assembler;
+use crate::word::{AT, verify_differ_at};
 use crate::word::{Digit, number};
 
 /// Nodes before a write, or in a read, or after a write.
@@ -167,9 +168,9 @@ pub(super) fn differs(
 ) -> Rule {
     let body = move |a: &mut Assembler, inputs: &Inputs| {
         verify(a, inputs);
-        verify_differ(
+        verify_differ_at(
             a,
-            inputs,
+            inputs.hint(AT),
             &first_digits(inputs, first, CUT),
             &first_digits(inputs, second, CUT),
         );

@@ -6,12 +6,12 @@
 use bitcoin::opcodes::all::*;
 use bitsect_machine::address::{A0, A1, A7};
 
-use super::digits::{AT, difference, lowest, point, value_digits, verify_differ};
+use super::digits::{difference, lowest, value_digits};
 use super::index::Index;
 use super::place::Field;
 use crate::leaf::{ALL, Inputs, Rule, Value, Values};
 use crate::script::{Assembler, Item};
-use crate::word::shift_left;
+use crate::word::{AT, point, shift_left, verify_differ_at};
 
 /// Digits of a word.
 pub const DIGITS: usize = 8;
@@ -38,7 +38,7 @@ fn constant(name: &str, claimed: Value, index: usize) -> Rule {
         let word: Vec<Item> = (0..DIGITS)
             .map(|digit| inputs.digit(Value::Leaf, DIGITS * index + digit))
             .collect();
-        verify_differ(a, inputs, &inputs.digits(claimed), &word);
+        verify_differ_at(a, inputs.hint(AT), &inputs.digits(claimed), &word);
     };
     Rule {
         name: format!("path/word/{name}"),
@@ -79,7 +79,7 @@ fn indexed(name: &str, claimed: Value, index: Index) -> Rule {
         index.push(a, inputs);
         shift_left(a, 3);
         a.op(OP_TOALTSTACK);
-        point(a, inputs, &inputs.digits(claimed));
+        point(a, inputs.hint(AT), &inputs.digits(claimed));
         a.ops(&[OP_FROMALTSTACK, OP_SUB]);
         // The table is upside down: an index of zero is where the leaf's first word is.
         a.look_up(inputs.digit(Value::Leaf, DIGITS - 1));

@@ -1,4 +1,4 @@
-//! `add`, `sub`, `addi`, `lui`, `auipc`: the written word is another than the instruction gives.
+//! `add`, `sub`, `slt`, `sltu` and their immediate forms: the written word is another than the instruction gives.
 
 use bitsect_machine::AluOp;
 
@@ -23,6 +23,10 @@ pub fn rules() -> Vec<Rule> {
         arithmetic("add", AluOp::Add, Second::Register),
         arithmetic("sub", AluOp::Sub, Second::Register),
         arithmetic("addi", AluOp::Add, Second::Immediate),
+        arithmetic("slt", AluOp::Slt, Second::Register),
+        arithmetic("slti", AluOp::Slt, Second::Immediate),
+        arithmetic("sltu", AluOp::Sltu, Second::Register),
+        arithmetic("sltiu", AluOp::Sltu, Second::Immediate),
     ]
 }
 
@@ -34,6 +38,11 @@ fn arithmetic(name: &str, op: AluOp, second: Second) -> Rule {
         let second = operand(a, inputs, second);
         let result = match op {
             AluOp::Sub => word::subtract(a, first, second),
+            AluOp::Slt | AluOp::Sltu => {
+                let low = word::less(a, first, second, op == AluOp::Slt);
+                let top = a.push(0);
+                Limbs { low, top }
+            }
             _ => word::add(a, first, second),
         };
         word::verify_differ(a, result, written);

@@ -10,7 +10,7 @@ use super::decode::{OPCODE, Pattern, opcode, verify_is};
 use super::{StepClaim, of_claim};
 use crate::leaf::{ALL, Inputs, Rule, Value};
 use crate::script::{Assembler, Item};
-use crate::word::{self, Digit};
+use crate::word::{self, AT, Digit};
 
 /// Something that holds of a claim.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ pub enum Condition {
     Rs2IsZero(bool),
     /// Whether `rd` names `x0`.
     RdIsZero(bool),
-    /// Two roots differ. Needs the hint `place`.
+    /// Two roots differ: the first condition of its rule, so that the first lies uppermost.
     Differ(Value, Value),
 }
 
@@ -117,7 +117,7 @@ pub fn rule(name: impl Into<String>, conditions: Vec<Condition>) -> Rule {
     let script = conditions.clone();
     Rule {
         name: name.into(),
-        hints: if roots { vec!["place"] } else { vec![] },
+        hints: if roots { vec![AT] } else { vec![] },
         reads,
         body: Box::new(move |a, inputs| {
             for condition in &script {
@@ -316,7 +316,7 @@ impl Condition {
                 verify(a, *is);
             }
             Self::Rs1IsZero(is) => {
-                push_funct3_excess(a, inputs);
+                push_rs1_lowest(a, inputs);
                 a.copy(instruction(4));
                 a.op(OP_ADD);
                 if *is {
@@ -346,8 +346,8 @@ impl Condition {
                 a.op(OP_VERIFY);
             }
             Self::Differ(first, second) => {
-                let highest = [*first, *second].map(|value| inputs.digit(value, 47));
-                word::verify_differ_at(a, inputs.hint("place"), highest, 48);
+                let [first, second] = [*first, *second].map(|value| inputs.digits(value));
+                word::verify_differ_at(a, inputs.hint(AT), &first, &second);
             }
         }
     }
@@ -385,7 +385,7 @@ fn push_funct3(a: &mut Assembler, inputs: &Inputs) -> Item {
 }
 
 /// Pushes bit 0 of `rs1`.
-fn push_funct3_excess(a: &mut Assembler, inputs: &Inputs) {
+fn push_rs1_lowest(a: &mut Assembler, inputs: &Inputs) {
     a.copy(inputs.digit(Value::Instruction, 3));
     a.push(7);
     a.op(OP_GREATERTHAN);

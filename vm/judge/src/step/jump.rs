@@ -8,7 +8,7 @@ use super::decode::{IMMEDIATE_I, Pattern, immediate_i, opcode};
 use super::{StepClaim, of_claim, verify_running};
 use crate::leaf::{ALL, Inputs, Rule, Value};
 use crate::script::{Assembler, Item};
-use crate::word::{self, Digit, Limbs};
+use crate::word::{self, AT, Digit, Limbs};
 
 /// The digits of a J immediate.
 const IMMEDIATE_J: u128 = 0b1111_1000;
@@ -99,11 +99,15 @@ fn sequential() -> Rule {
 fn stuck() -> Rule {
     Rule {
         name: "next/trap".to_owned(),
-        hints: vec!["place"],
+        hints: vec![AT],
         reads: vec![(Value::Pc, ALL), (Value::Next, ALL), (Value::Statuses, ALL)],
         body: Box::new(|a, inputs| {
-            let highest = [inputs.digit(Value::Pc, 7), inputs.digit(Value::Next, 7)];
-            word::verify_differ_at(a, inputs.hint("place"), highest, 8);
+            word::verify_differ_at(
+                a,
+                inputs.hint(AT),
+                &inputs.digits(Value::Pc),
+                &inputs.digits(Value::Next),
+            );
             a.take(inputs.digit(Value::Statuses, 0));
             a.ops(&[OP_NOT, OP_VERIFY]);
             a.take(inputs.digit(Value::Statuses, 1));

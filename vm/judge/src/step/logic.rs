@@ -8,7 +8,7 @@ use super::decode::{IMMEDIATE_I, Pattern};
 use super::{StepClaim, of_claim, verify_running};
 use crate::leaf::{ALL, Inputs, Rule, Value};
 use crate::script::{Assembler, Item};
-use crate::word::verify_below;
+use crate::word::{sign_digit, verify_below};
 
 /// The digit's place from the top, the bits of both operands' digits, and the digit that the operation gives.
 const HINTS: [&str; 10] = [
@@ -84,17 +84,8 @@ fn body(a: &mut Assembler, inputs: &Inputs, op: AluOp, second: Second, pattern: 
 
 /// Pushes five copies of the sign of an immediate on top of its three digits, and gives the uppermost.
 fn extend_digits(a: &mut Assembler, highest: Item) -> Item {
-    a.copy(highest);
-    a.push(7);
-    a.op(OP_GREATERTHAN);
-    a.branch(
-        |a| {
-            a.push(15);
-        },
-        |a| {
-            a.push(0);
-        },
-    );
+    let highest = a.copy(highest);
+    sign_digit(a, highest);
     a.ops(&[OP_DUP, OP_2DUP, OP_DUP]);
     a.at(0)
 }

@@ -9,7 +9,7 @@ use super::jump::{IMMEDIATE_S, half_of_six, immediate_s};
 use super::{StepClaim, of_claim, verify_running};
 use crate::leaf::{ALL, Inputs, Rule, Value};
 use crate::script::{Assembler, Item};
-use crate::word::{self, Digit, low_bits, verify_below};
+use crate::word::{self, AT, Digit, low_bits, verify_below};
 
 /// Gives the rules.
 pub fn rules() -> Vec<Rule> {
@@ -79,7 +79,7 @@ fn address(name: &str, pattern: Pattern) -> Rule {
 fn whole(name: &str, pattern: Pattern, from: Value) -> Rule {
     Rule {
         name: format!("result/{name}"),
-        hints: vec!["place"],
+        hints: vec![AT],
         reads: vec![
             (from, ALL),
             (Value::Written, ALL),
@@ -87,8 +87,12 @@ fn whole(name: &str, pattern: Pattern, from: Value) -> Rule {
             (Value::Statuses, ALL),
         ],
         body: Box::new(move |a, inputs| {
-            let highest = [from, Value::Written].map(|value| inputs.digit(value, 7));
-            word::verify_differ_at(a, inputs.hint("place"), highest, 8);
+            word::verify_differ_at(
+                a,
+                inputs.hint(AT),
+                &inputs.digits(from),
+                &inputs.digits(Value::Written),
+            );
             pattern.verify(a, inputs, 0);
             verify_running(a, inputs);
         }),
@@ -128,18 +132,8 @@ fn load(name: &str, funct3: u8, digits: usize, signed: bool) -> Rule {
         a.take(first);
         a.op(OP_DROP);
         let fill = if signed {
-            a.copy(picked[digits - 1]);
-            a.push(7);
-            a.op(OP_GREATERTHAN);
-            a.branch(
-                |a| {
-                    a.push(15);
-                },
-                |a| {
-                    a.push(0);
-                },
-            );
-            Some(a.at(0))
+            let highest = a.copy(picked[digits - 1]);
+            Some(word::sign_digit(a, highest))
         } else {
             None
         };
@@ -148,7 +142,7 @@ fn load(name: &str, funct3: u8, digits: usize, signed: bool) -> Rule {
             let expected = match (picked.get(at), fill) {
                 (Some(item), _) => Digit::Item(*item),
                 (None, Some(fill)) => Digit::Item(a.copy(fill)),
-                (None, None) => Digit::Zero,
+                (None, None) => Digit::Constant(0),
             };
             (written, expected)
         });

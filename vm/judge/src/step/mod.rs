@@ -5,7 +5,7 @@
 
 mod alu;
 mod claim;
-mod compare;
+
 pub mod condition;
 pub mod decode;
 mod divide;
@@ -17,6 +17,7 @@ mod multiply;
 mod shift;
 mod still;
 mod trap;
+mod upper;
 pub mod verdict;
 
 use core::ops::Range;
@@ -37,7 +38,7 @@ pub fn rules(text: &Range<u32>) -> Vec<Rule> {
     rules.extend(memory::rules());
     rules.extend(still::rules());
     rules.extend(trap::rules(text));
-    rules.extend(compare::rules());
+    rules.extend(upper::rules());
     rules.extend(multiply::rules());
     rules.extend(shift::rules());
     rules.extend(divide::rules());

@@ -9,7 +9,7 @@ use super::{StepClaim, of_claim, verify_running};
 use crate::leaf::{ALL, Inputs, Rule, Value};
 use crate::product::{self, Sum, Term};
 use crate::script::{Assembler, Item};
-use crate::word::shift_left;
+use crate::word::{shift_left, signed_digit};
 
 /// Gives the rules.
 pub fn rules() -> Vec<Rule> {
@@ -133,7 +133,7 @@ fn high_half(name: &str, op: AluOp) -> Rule {
 
 /// Takes the highest digit of a word, and pushes that of 2^31 more.
 fn raised(a: &mut Assembler, digit: Item) -> Item {
-    product::signed_digit(a, digit);
+    signed_digit(a, digit);
     a.push(8);
     a.op(OP_ADD);
     a.at(0)

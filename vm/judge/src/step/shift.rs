@@ -10,7 +10,7 @@ use super::alu::{Second, is_running, pattern, result};
 use super::decode::Pattern;
 use super::{StepClaim, of_claim, verify_running};
 use crate::leaf::{ALL, Inputs, Rule, Value};
-use crate::product::{self, Sum, Term};
+use crate::product::{Sum, Term};
 use crate::script::Assembler;
 use crate::word::{self, Digit, shift_left};
 
@@ -175,7 +175,7 @@ fn shifted(a: &mut Assembler, inputs: &Inputs, second: Second, op: AluOp) {
     };
     let mut digits = inputs.digits(Value::First);
     if op == AluOp::Sra {
-        digits[7] = product::signed_digit(a, digits[7]);
+        digits[7] = word::signed_digit(a, digits[7]);
     }
     let digits: Vec<Digit> = digits.into_iter().map(Digit::Item).collect();
     let (low, high) = digits.split_at(4);

@@ -1,12 +1,9 @@
-//! `slt`, `sltu` and their immediate forms, and `lui`, `auipc`: the written word is another than the instruction gives.
+//! `lui` and `auipc`: the written word is another than the upper immediate gives.
 
-use bitsect_machine::AluOp;
-
-use super::alu::{Second, is_running, limbs, operand, pattern, reads, result};
+use super::alu::{is_running, limbs};
 use super::decode::{Pattern, opcode};
 use super::{of_claim, verify_running};
 use crate::leaf::{ALL, Inputs, Rule, Value};
-use crate::script::Assembler;
 use crate::word::{self, Digit};
 
 /// The digits of opcode and upper immediate.
@@ -14,44 +11,13 @@ const UPPER: u128 = 0b1111_1011;
 
 /// Gives the rules.
 pub fn rules() -> Vec<Rule> {
-    vec![
-        less("slt", AluOp::Slt, Second::Register),
-        less("slti", AluOp::Slt, Second::Immediate),
-        less("sltu", AluOp::Sltu, Second::Register),
-        less("sltiu", AluOp::Sltu, Second::Immediate),
-        lui(),
-        auipc(),
-    ]
-}
-
-fn less(name: &str, op: AluOp, second: Second) -> Rule {
-    let pattern = pattern(op, second);
-    let body = move |a: &mut Assembler, inputs: &Inputs| {
-        let written = limbs(a, inputs, Value::Written);
-        let first = limbs(a, inputs, Value::First);
-        let second = operand(a, inputs, second);
-        let low = word::less(a, first, second, op == AluOp::Slt);
-        let top = a.push(0);
-        word::verify_differ(a, word::Limbs { low, top }, written);
-        pattern.verify(a, inputs, 0);
-        verify_running(a, inputs);
-    };
-    Rule {
-        name: format!("result/{name}"),
-        hints: vec![],
-        reads: reads(&pattern, second),
-        body: Box::new(body),
-        refutes: of_claim(move |claim| {
-            let false_result = claim.written != result(claim, op, second);
-            (is_running(claim) && pattern.matches(claim.instruction) && false_result).then(Vec::new)
-        }),
-    }
+    vec![lui(), auipc()]
 }
 
 /// The upper immediate's digits as they stand in the word.
 fn upper(inputs: &Inputs) -> [Digit; 8] {
     core::array::from_fn(|at| match at {
-        0..3 => Digit::Zero,
+        0..3 => Digit::Constant(0),
         _ => Digit::Item(inputs.digit(Value::Instruction, at)),
     })
 }
