@@ -1,0 +1,1 @@
+//! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md).

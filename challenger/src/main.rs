@@ -1,0 +1,3 @@
+//! The challenger.
+
+fn main() {}
