@@ -12,6 +12,7 @@
 //! its search: that is the *gate* of which rules speak.
 
 mod call;
+mod constant;
 mod content;
 mod digits;
 mod hash;
@@ -27,6 +28,7 @@ use bitsect_machine::address::{CONTROL, KEY};
 
 use crate::leaf::Rule;
 
+pub use constant::{differs_from_constant, not_halted};
 pub use node::Time;
 pub use place::{Direction, Field, Place, Side};
 

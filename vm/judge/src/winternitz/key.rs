@@ -147,6 +147,13 @@ impl SecretKey {
 }
 
 impl PublicKey {
+    /// Takes the ends of the chains of a key for values of so many bytes, as another party sends them; `None` where
+    /// their number is another.
+    pub fn from_ends(ends: Vec<ChainHash>, bytes: usize) -> Option<Self> {
+        let count = value_digits(bytes) + checksum_digits(bytes);
+        (ends.len() == count).then_some(Self { ends, bytes })
+    }
+
     /// Gives the bytes of the values that it is for.
     pub const fn bytes(&self) -> usize {
         self.bytes

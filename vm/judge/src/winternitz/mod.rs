@@ -9,7 +9,7 @@ mod key;
 mod signer;
 mod verify;
 
-pub use key::{KeyPath, PublicKey, SecretKey, Seed, Signature, SignatureError};
+pub use key::{ChainHash, KeyPath, PublicKey, SecretKey, Seed, Signature, SignatureError};
 pub use signer::{MemoryStore, SignatureStore, Signer, SignerError};
 pub use verify::{Reading, verify};
 
