@@ -1,4 +1,10 @@
 //! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md).
 
+pub mod connector;
 pub mod game;
+pub mod graph;
+pub mod keys;
+pub mod leaf;
 pub mod params;
+pub mod secret;
+pub mod transaction;

@@ -135,7 +135,11 @@ impl Machine {
         Ok(())
     }
 
-    fn access(&mut self, address: u32, oracle: &dyn Oracle) -> Result<Access, Missing> {
+    /// Gives a leaf and the path from it to the root of the state as it is.
+    ///
+    /// # Errors
+    /// Where the oracle lacks a preimage.
+    pub fn access(&mut self, address: u32, oracle: &dyn Oracle) -> Result<Access, Missing> {
         let place = Place::leaf(address);
         if self.tree.has_opaque() {
             self.reveal(address, oracle)?;
