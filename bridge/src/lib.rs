@@ -7,4 +7,5 @@ pub mod keys;
 pub mod leaf;
 pub mod params;
 pub mod secret;
+pub mod slot;
 pub mod transaction;
