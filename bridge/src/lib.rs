@@ -1,6 +1,7 @@
 //! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md).
 
 pub mod connector;
+pub mod daemon;
 pub mod game;
 pub mod graph;
 pub mod keys;

@@ -2,8 +2,10 @@
 
 mod act;
 mod duty;
+mod hand;
 mod state;
 
 pub use act::{ActError, Actor};
 pub use duty::{Duty, challenger_duties, operator_duties};
+pub use hand::{Hand, HandError};
 pub use state::{Branch, BranchEnd, Claimed, Main, Move, MoveKind, Position, SlotState, Turn};
