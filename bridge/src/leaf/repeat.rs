@@ -11,10 +11,10 @@ use super::claim::signatures;
 use super::{PairKeys, Published, Source};
 use crate::game::{Item, Stage, units};
 use crate::params::{ARITY, Rounds};
-use crate::secret::ClaimItem;
+use crate::secret::{ClaimItem, Lock};
 
 /// Digits of a count that may be other than zero (`params::MAX_UNIT_ROUNDS`).
-const COUNT: usize = 7;
+pub(super) const COUNT: usize = 7;
 /// Digits of a state.
 const STATE: usize = 48;
 
@@ -30,6 +30,40 @@ pub struct Repeat {
     pub index: u8,
     /// The rounds of the game.
     pub rounds: Rounds,
+}
+
+/// Takes a secret of each round, the first round's uppermost, and pushes the number whose digits are the options that they
+/// open; nothing where there is no round.
+pub(super) fn push_chosen<'a>(a: &mut Assembler, rounds: impl Iterator<Item = &'a [Lock]>) {
+    let mut started = false;
+    for locks in rounds {
+        if started {
+            // The number so far.
+            a.op(OP_TOALTSTACK);
+        }
+        a.op(OP_HASH160);
+        // The option, as a sum over the locks, and whether there is one.
+        for option in 1..ARITY {
+            a.op(if option == 1 { OP_DUP } else { OP_OVER });
+            a.push_bytes(locks[usize::from(option)].as_ref());
+            a.op(OP_EQUAL);
+            match option {
+                1 => {}
+                2 => drop(a.ops(&[OP_DUP, OP_ADD, OP_ADD])),
+                _ => drop(a.ops(&[OP_DUP, OP_DUP, OP_ADD, OP_ADD, OP_ADD])),
+            }
+        }
+        a.op(OP_SWAP);
+        a.push_bytes(locks[0].as_ref());
+        a.op(OP_EQUAL);
+        a.ops(&[OP_OVER, OP_BOOLOR, OP_VERIFY]);
+        if started {
+            a.op(OP_FROMALTSTACK);
+            word::shift_left(a, 2);
+            a.op(OP_ADD);
+        }
+        started = true;
+    }
 }
 
 impl Repeat {
@@ -86,34 +120,11 @@ impl Repeat {
     /// Takes the secrets, and pushes the value's position.
     fn push_position(self, a: &mut Assembler, keys: &PairKeys) {
         let (place, width) = self.place();
-        for round in 0..self.round {
-            let locks = &keys.prover.locks[&Stage::Units(round)];
-            a.op(OP_HASH160);
-            // The option, as a sum over the locks, and whether there is one.
-            for option in 1..ARITY {
-                a.op(if option == 1 { OP_DUP } else { OP_OVER });
-                a.push_bytes(locks[usize::from(option)].as_ref());
-                a.op(OP_EQUAL);
-                match option {
-                    1 => {}
-                    2 => drop(a.ops(&[OP_DUP, OP_ADD, OP_ADD])),
-                    _ => drop(a.ops(&[OP_DUP, OP_DUP, OP_ADD, OP_ADD, OP_ADD])),
-                }
-            }
-            a.op(OP_SWAP);
-            a.push_bytes(locks[0].as_ref());
-            a.op(OP_EQUAL);
-            a.ops(&[OP_OVER, OP_BOOLOR, OP_VERIFY]);
-            if round > 0 {
-                a.op(OP_FROMALTSTACK);
-                word::shift_left(a, 2);
-                a.op(OP_ADD);
-            }
-            a.op(OP_TOALTSTACK);
-        }
+        let locks = (0..self.round).map(|round| keys.prover.locks[&Stage::Units(round)].as_slice());
+        push_chosen(a, locks);
         a.push(place as i64);
         if self.round > 0 {
-            a.op(OP_FROMALTSTACK);
+            a.op(OP_SWAP);
             word::shift_left(a, width as usize);
             a.op(OP_ADD);
         }

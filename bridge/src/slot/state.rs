@@ -417,7 +417,12 @@ fn read_ask(
     witness: &[&[u8]],
     published: &mut Published,
 ) -> Option<u8> {
-    let secret = secret(witness.get(witness.len().checked_sub(3)?)?)?;
+    let (script, items) = (
+        witness.get(witness.len().checked_sub(2)?)?,
+        witness.get(..witness.len() - 2)?,
+    );
+    let leaf = graph.pairs[pair].stages[&behind].answered.ask_of(script)?;
+    let secret = secret(leaf.secret(items)?)?;
     let locks = &graph.pairs[pair].keys.choices[&behind];
     let option = locks.iter().position(|lock| *lock == secret.lock())? as u8;
     published.choices.insert(
