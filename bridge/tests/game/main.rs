@@ -1,0 +1,9 @@
+//! The players of a branch against each other, by values only: what an honest prover publishes is refuted by no rule
+//! whatever is asked of it, and an honest challenger leads every liar to a rule that refutes it.
+
+mod honest;
+mod liar;
+mod program;
+mod referee;
+mod store;
+mod world;

@@ -1,0 +1,272 @@
+//! What Bitcoin would allow, by values alone: the rules at each answered stage, and the gates of each choice
+//! (docs/dispute.md).
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::B256;
+use bitsect_bridge::game::position::{Position, Turn};
+use bitsect_bridge::game::truth::{Place as At, Truth};
+use bitsect_bridge::game::{Form, Go, Item, Opening, Part, Stage, Subject, units};
+use bitsect_judge::leaf::{Rule, Value, Values};
+use bitsect_judge::path::{Field, Place, Time, content_rules, level_rules, not_halted};
+use bitsect_judge::step::gate::Access;
+use bitsect_judge::step::rules;
+use bitsect_machine::address::{CONTROL, INPUT, KEY, OUTPUT, REGISTERS};
+
+use crate::world::World;
+
+pub struct Referee {
+    steps: Vec<Rule>,
+    contents: BTreeMap<String, Rule>,
+    not_halted: Rule,
+    gates: BTreeMap<Subject, Vec<Rule>>,
+    /// The siblings of the input leaf in every first state, from the root down.
+    constants: Vec<B256>,
+}
+
+/// The leaves that an access is of.
+fn read_place(subject: Subject) -> Place {
+    match subject {
+        Subject::Control | Subject::WriteControl => Place::Constant(CONTROL),
+        Subject::Instruction => Place::Pc,
+        Subject::First => Place::Register(Field::Rs1),
+        Subject::Second => Place::Register(Field::Rs2),
+        Subject::Word | Subject::WriteMemory => Place::Address,
+        Subject::CallNumber => Place::Constant(REGISTERS + 64),
+        Subject::CallAddress | Subject::CallLevel => Place::Constant(REGISTERS),
+        Subject::WriteRegister => Place::Register(Field::Rd),
+        Subject::NodeFromHash | Subject::Preimage => Place::Constant(KEY),
+        Subject::HashOfNode => Place::Call,
+    }
+}
+
+fn write_place(subject: Subject) -> Option<Place> {
+    match subject {
+        Subject::WriteRegister | Subject::WriteMemory | Subject::WriteControl => Some(read_place(subject)),
+        Subject::NodeFromHash => Some(Place::Call),
+        Subject::HashOfNode => Some(Place::Constant(KEY)),
+        Subject::Preimage => Some(Place::KeyAndBlock),
+        _ => None,
+    }
+}
+
+/// The rules of the content under the lowest node, by the beginnings of their names.
+fn below(subject: Subject, writes: bool) -> &'static [&'static str] {
+    match (subject, writes) {
+        (Subject::NodeFromHash | Subject::Preimage, false) => &["path/leaf-hash/key"],
+        (Subject::HashOfNode, false) => &["call/node-link"],
+        (_, false) => &["path/leaf-hash"],
+        (Subject::WriteRegister, true) => &["path/write/register-"],
+        (Subject::WriteMemory, true) => &["path/write/memory-"],
+        (Subject::WriteControl, true) => &["path/write/control"],
+        (Subject::NodeFromHash, true) => &["call/node-from-hash"],
+        (Subject::HashOfNode, true) => &["call/hash-of-node"],
+        (Subject::Preimage, true) => &["call/preimage-node"],
+        (_, true) => &[],
+    }
+}
+
+fn words(subject: Subject) -> &'static [&'static str] {
+    match subject {
+        Subject::Control => &["path/word/pc", "path/word/status"],
+        Subject::Instruction => &["path/word/instruction"],
+        Subject::First => &["path/word/rs1"],
+        Subject::Second => &["path/word/rs2"],
+        Subject::Word => &["path/word/memory"],
+        Subject::CallNumber => &["path/word/a7"],
+        Subject::CallAddress => &["path/word/a0"],
+        Subject::CallLevel => &["path/word/a1"],
+        Subject::Preimage => &["call/preimage"],
+        _ => &[],
+    }
+}
+
+fn gates(subject: Subject) -> Vec<Rule> {
+    match subject {
+        Subject::Control => vec![],
+        Subject::Instruction => Access::Instruction.gates(),
+        Subject::First => Access::First.gates(),
+        Subject::Second => Access::Second.gates(),
+        Subject::Word => Access::Word.gates(),
+        Subject::CallNumber => Access::CallNumber.gates(),
+        Subject::CallAddress => Access::CallAddress.gates(),
+        Subject::CallLevel => Access::CallLevel.gates(),
+        Subject::WriteRegister => Access::WriteRegister.gates(),
+        Subject::WriteMemory => Access::WriteMemory.gates(),
+        Subject::WriteControl => Access::WriteControl.gates(),
+        Subject::NodeFromHash => Access::WriteNode.gates(),
+        Subject::HashOfNode => Access::Node.gates(),
+        Subject::Preimage => Access::WritePreimage.gates(),
+    }
+}
+
+impl Referee {
+    /// For a world that has run its first unit.
+    pub fn new(world: &World) -> Self {
+        let path = world.path(&world.inputs[0], 0, At::leaf(INPUT)).unwrap();
+        let gated = Subject::ALL.into_iter().filter(|subject| *subject != Subject::Control);
+        Self {
+            steps: rules(&world.program.text),
+            contents: content_rules().into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
+            not_halted: not_halted(),
+            gates: gated.map(|subject| (subject, gates(subject))).collect(),
+            constants: (0..26).map(|position| path.sibling(position).unwrap()).collect(),
+        }
+    }
+
+    /// Whether the challenger can choose this.
+    pub fn allows(&self, position: &Position, option: u8) -> bool {
+        match position.stage() {
+            // The unit must be one of the claim's: behind them the state stands still, which no unit does.
+            Stage::Units(round) if round + 1 == position.rounds().units => {
+                let mut choices = position.unit_choices();
+                choices.push(option);
+                units(position.rounds()).interval(&choices).0 < u64::from(position.claim().count)
+            }
+            Stage::Step => {
+                let values = position.step_values().unwrap();
+                let gates = self.gates.get(&Subject::ALL[usize::from(option)]);
+                gates.is_none_or(|gates| gates.iter().any(|gate| gate.refute(&values).is_some()))
+            }
+            _ => option < position.stage().options(),
+        }
+    }
+
+    /// Gives a rule that refutes the last answer.
+    pub fn refutes(&self, position: &Position) -> Option<String> {
+        assert_eq!(position.turn(), Turn::Challenger);
+        let named = |refuted: bool, name: &str| refuted.then(|| name.to_owned());
+        match position.stage() {
+            Stage::Units(_) => {
+                let claim = position.claim();
+                let differs = (u64::from(claim.count)..units(position.rounds()).intervals())
+                    .filter_map(|at| position.chain_state(at))
+                    .any(|state| state != claim.state);
+                named(differs, "units/after-claim")
+            }
+            Stage::Link => {
+                let state = position.chain_state(position.unit().unwrap()).unwrap();
+                named(position.input().unwrap()[..24] != state, "link/input")
+            }
+            Stage::Trace(_) => None,
+            Stage::Step => {
+                let (at, claim) = (position.step().unwrap(), position.step_claim().unwrap());
+                named(position.machine_state(at) != Some(claim.before), "step/before")
+                    .or_else(|| named(position.machine_state(at + 1) != Some(claim.after), "step/after"))
+                    .or_else(|| first(&self.steps, &position.step_values().unwrap()))
+            }
+            Stage::Content(part) => self.of_content(position, part),
+            Stage::Path(Part::Step, 0) => {
+                let subject = position.subject() == Some(Subject::Preimage);
+                let asked = subject && position.go(Part::Step) == Some(Go::Preimage);
+                self.any(&["call/key-hash", "call/block-hash"], &values(position)).filter(|_| asked)
+            }
+            Stage::Path(..) => None,
+            Stage::Final(Part::Link) => self.of_final_link(position),
+            Stage::Final(Part::Step) => self.of_final_step(position),
+        }
+    }
+
+    /// The first of some content rules that refutes. A name that ends in `-` is a family.
+    fn any(&self, names: &[&str], values: &Values) -> Option<String> {
+        let named = |rule: &&Rule| {
+            names.iter().any(|name| {
+                rule.name == *name
+                    || *name == "path/write/control" && rule.name.starts_with(name)
+                    || name.ends_with('-') && rule.name.starts_with(name)
+            })
+        };
+        first(self.contents.values().filter(named), values)
+    }
+
+    fn of_content(&self, position: &Position, part: Part) -> Option<String> {
+        let values = values(position);
+        if part == Part::Step {
+            return self.any(words(position.subject().unwrap()), &values);
+        }
+        match position.opening().unwrap() {
+            Opening::Output => {
+                let next = position.chain_state(position.unit().unwrap() + 1).unwrap();
+                (values.bytes(Value::Leaf)[..24] != next).then(|| "link/output".to_owned())
+            }
+            Opening::Status => first([&self.not_halted], &values),
+            _ => None,
+        }
+    }
+
+    fn of_final_link(&self, position: &Position) -> Option<String> {
+        let mut values = values(position);
+        let opening = position.opening().unwrap();
+        if opening == Opening::Init {
+            values.insert(Value::Leaf, position.input().unwrap());
+        }
+        let upper = position.upper_node(Part::Link).unwrap();
+        if upper == 26 {
+            return self.any(&["path/leaf-hash"], &values);
+        }
+        let constant = self.constants[upper as usize];
+        if opening == Opening::Init && values.bytes(Value::Sibling) != constant.as_slice() {
+            return Some("link/constant".to_owned());
+        }
+        let address = match opening {
+            Opening::Output => OUTPUT,
+            Opening::Status => CONTROL,
+            _ => INPUT,
+        };
+        let level = 25 - upper as usize;
+        first(&level_rules(Place::Constant(address), level, false), &values)
+    }
+
+    fn of_final_step(&self, position: &Position) -> Option<String> {
+        let values = values(position);
+        let (subject, go) = (position.subject().unwrap(), position.go(Part::Step).unwrap());
+        let writes = go != Go::Read;
+        let upper = position.upper_node(Part::Step).unwrap();
+        if upper == 26 {
+            return self.any(below(subject, writes), &values);
+        }
+        let place = if writes { write_place(subject)? } else { read_place(subject) };
+        first(&level_rules(place, 25 - upper as usize, writes), &values)
+    }
+}
+
+fn first<'a>(rules: impl IntoIterator<Item = &'a Rule>, values: &Values) -> Option<String> {
+    rules
+        .into_iter()
+        .find(|rule| rule.refute(values).is_some())
+        .map(|rule| rule.name.clone())
+}
+
+/// Everything that was published, under the names that the judge's rules have for it.
+fn values(position: &Position) -> Values {
+    let mut values = position.step_values().unwrap_or_default();
+    for part in [Part::Link, Part::Step] {
+        let stages = [Stage::Content(part), Stage::Path(part, 0), Stage::Final(part)];
+        for (stage, item) in stages.into_iter().flat_map(|stage| {
+            let items = stage.all_items().into_iter();
+            items.map(move |item| (stage, item))
+        }) {
+            if let (Item::Value(value), Some(bytes)) = (item, position.item(stage, item)) {
+                values.insert(value, bytes);
+            }
+        }
+        let Some(upper) = position.upper_node(part) else {
+            continue;
+        };
+        for (time, top, bottom) in [
+            (Time::Before, Value::Top, Value::Bottom),
+            (Time::After, Value::TopAfter, Value::BottomAfter),
+        ] {
+            let writes = position.form(Stage::Final(part)) != Some(Form::Read);
+            if time == Time::After && !writes {
+                continue;
+            }
+            for (value, at) in [(top, upper), (bottom, upper + 1)] {
+                if let Some(node) = position.node(part, time, at) {
+                    values.insert(value, &node[..value.bytes()]);
+                }
+            }
+        }
+    }
+    values
+}
