@@ -78,6 +78,15 @@ impl Machine {
         })
     }
 
+    /// Gives the leaf that holds an address, and the path from there to the root.
+    ///
+    /// # Errors
+    /// Where the oracle lacks a preimage.
+    pub fn prove_leaf(&mut self, address: u32, oracle: &dyn Oracle) -> Result<Access, Missing> {
+        self.flush();
+        self.access(address, oracle)
+    }
+
     fn plan(&mut self, oracle: &dyn Oracle) -> Result<Plan, Missing> {
         let mut plan = Plan {
             reads: vec![CONTROL],
