@@ -1,5 +1,6 @@
 //! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md).
 
+pub mod chain;
 pub mod connector;
 pub mod daemon;
 pub mod game;

@@ -83,7 +83,7 @@ impl Program {
     pub fn of(elf: Elf) -> Result<Self, ProgramError> {
         let mut machine = Machine::new(&elf, &[0; 64])?;
         let root = machine.root();
-        let input = machine.access(INPUT, &Preimages::default());
+        let input = machine.prove_leaf(INPUT, &Preimages::default());
         let siblings = input
             .expect("a state without a call holds all its nodes")
             .siblings;
