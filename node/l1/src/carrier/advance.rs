@@ -1,12 +1,12 @@
 //! Looking at every job, and doing what is due.
 
-use bitcoin::FeeRate;
+use bitcoin::{Amount, FeeRate, Weight};
 
 use super::{Carrier, CarrierError, Job, JobId, Report, Why, plan};
 use crate::{
     broadcast::{self, Outcome},
     ledger::{Change, inputs},
-    rpc::{Client, RpcError, code},
+    rpc::{Client, MempoolEntry, RpcError, code},
     sender::FeePolicy,
 };
 
@@ -24,7 +24,15 @@ pub(super) struct Market {
 
 impl Market {
     pub(super) async fn read(client: &Client, fees: &FeePolicy) -> Result<Self, RpcError> {
-        let estimate = client.estimate_smart_fee(fees.target_blocks).await?.fee_rate;
+        let estimate = match client.estimate_smart_fee(fees.target_blocks).await {
+            Ok(estimate) => estimate.fee_rate,
+            // A Core that keeps no estimates says so with an error. The deadlines raise the fee without them, too.
+            Err(RpcError::Rpc { code, message, .. }) if code != code::IN_WARMUP => {
+                tracing::warn!(message, "no fee estimate");
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let info = client.get_mempool_info().await?;
         Ok(Self {
             base: fees.choose(estimate, &info),
@@ -75,7 +83,7 @@ impl Carrier {
         }
         let children: Vec<_> = job.children.iter().map(|child| child.tx.compute_txid()).collect();
         // A child spends the wallet's coins: it is watched until it is confirmed or surely gone.
-        let in_mempool = self.spender(&[job.anchor()]).await?;
+        let in_mempool = self.spender(job.anchor()).await?;
         if in_mempool.is_some_and(|by| children.contains(&by)) {
             return Ok(false);
         }
@@ -134,7 +142,7 @@ impl Carrier {
             if self.jobs[&id].cancelled {
                 return Ok(());
             }
-            return self.raise(id, entry.mining_rate(), market).await;
+            return self.raise(id, &entry, market).await;
         }
         if job.cancelled || !self.inputs_are_there(id).await? {
             return Ok(());
@@ -142,7 +150,7 @@ impl Carrier {
         if self.jobs[&id].children.is_empty() && !self.send_alone(id).await? {
             return Ok(());
         }
-        self.lift(id, market, false).await
+        self.lift(id, market, None).await
     }
 
     /// Returns whether everything that a job's transaction spends is confirmed. What is not there yet is waited for.
@@ -175,8 +183,9 @@ impl Carrier {
     }
 
     /// Raises the fee of a job whose transaction is in the mempool, when it would be mined for too little.
-    async fn raise(&mut self, id: JobId, paid: FeeRate, market: &Market) -> Result<(), CarrierError> {
+    async fn raise(&mut self, id: JobId, entry: &MempoolEntry, market: &Market) -> Result<(), CarrierError> {
         let (job, tip) = (&self.jobs[&id], self.tip().height);
+        let paid = entry.mining_rate();
         let wanted = market.wanted(job, tip);
         if !plan::is_worth(paid, wanted, market.highest) {
             self.said.remove(&id);
@@ -185,11 +194,12 @@ impl Carrier {
         // What pays for itself may wait a little: a child costs at least its own size.
         let left = job.deadline.saturating_sub(tip);
         let waited = tip.saturating_sub(job.sent_at.unwrap_or(tip));
-        let patient = job.children.is_empty() && job.fee > bitcoin::Amount::ZERO && paid >= market.lowest;
+        let patient = job.children.is_empty() && job.fee > Amount::ZERO && paid >= market.lowest;
         if patient && waited < self.config.patience.min(left / 4) {
             return Ok(());
         }
-        self.lift(id, market, true).await
+        let weight = Weight::from_vb(entry.vsize).unwrap_or(Weight::MAX);
+        self.lift(id, market, Some(weight)).await
     }
 
     /// Notes that a job's transaction is in the mempool, `newly` when it was not before.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bitcoin::{Amount, OutPoint, Txid, transaction::Version};
+use bitcoin::{Amount, FeeRate, OutPoint, Txid, Weight, transaction::Version};
 
 use super::{
     Carrier, CarrierError, Child, JobId, Report, Why,
@@ -45,28 +45,28 @@ enum InTheWay {
 
 impl Carrier {
     /// Gets a child into the mempool that makes a job's transaction reach the rate wanted: the newest one when that does,
-    /// else a new one. `parent_out` says whether the transaction itself is in the mempool.
+    /// else a new one. `there` is the weight of the transaction in the mempool, when it is there: strangers may have sent it
+    /// with another witness.
     pub(super) async fn lift(
         &mut self,
         id: JobId,
         market: &Market,
-        parent_out: bool,
+        there: Option<Weight>,
     ) -> Result<(), CarrierError> {
-        let mut out = parent_out;
+        let mut out = there.is_some();
+        let weight = there.unwrap_or_else(|| self.jobs[&id].tx.weight());
         let mut rate = market.wanted(&self.jobs[&id], self.tip().height);
-        if let Some(newest) = self.jobs[&id].children.last().cloned() {
-            let paid = self.jobs[&id].rate_with(&newest);
-            let whole = self.coins_of(id).await?.len() == newest.coins().count();
-            if whole && !plan::is_worth(paid, rate, market.highest) {
-                match self.deliver(id, &newest, &mut out).await? {
-                    Delivered::TooCheap(_) => rate = plan::next_try(paid).min(market.highest),
-                    Delivered::CoinGone(_) => {}
-                    other => return self.settle(id, other, None).await,
+        if let Some(newest) = self.newest_to_send(id, rate, market).await? {
+            match self.deliver(id, &newest, &mut out).await? {
+                Delivered::TooCheap(_) => {
+                    rate = plan::next_try(self.jobs[&id].rate_with(&newest)).min(market.highest);
                 }
+                Delivered::CoinGone(_) => {}
+                other => return self.settle(id, other, None).await,
             }
         }
         for last in (0..TRIES).map(|n| n + 1 == TRIES) {
-            let Some(child) = self.sign(id, market, rate, out).await? else {
+            let Some(child) = self.sign(id, market, rate, (weight, out)).await? else {
                 return Ok(());
             };
             match self.deliver(id, &child, &mut out).await? {
@@ -77,6 +77,26 @@ impl Carrier {
             }
         }
         Ok(())
+    }
+
+    /// Returns the newest child when it is not in the mempool, its coins are there, and its rate is near the one wanted.
+    async fn newest_to_send(
+        &self,
+        id: JobId,
+        wanted: FeeRate,
+        market: &Market,
+    ) -> Result<Option<Child>, RpcError> {
+        let job = &self.jobs[&id];
+        let Some(newest) = job.children.last() else {
+            return Ok(None);
+        };
+        if plan::is_worth(job.rate_with(newest), wanted, market.highest)
+            || self.spender(job.anchor()).await? == Some(newest.tx.compute_txid())
+            || self.coins_of(id).await?.len() < newest.coins().count()
+        {
+            return Ok(None);
+        }
+        Ok(Some(newest.clone()))
     }
 
     /// Acts on what became of a child; `new` is one that was signed just now.
@@ -110,14 +130,14 @@ impl Carrier {
         Ok(())
     }
 
-    /// Signs a child for a rate. It is durable when it is returned, and the wallet knows it. Returns none, and reports why,
+    /// Signs a child for a rate of both; the parent has a weight, and is in the mempool or not. The child is durable when it is returned, and the wallet knows it. Returns none, and reports why,
     /// when that cannot be.
     async fn sign(
         &mut self,
         id: JobId,
         market: &Market,
-        rate: bitcoin::FeeRate,
-        parent_out: bool,
+        rate: FeeRate,
+        (parent_weight, parent_out): (Weight, bool),
     ) -> Result<Option<Child>, CarrierError> {
         let replaced = match self.in_the_way(id, parent_out).await? {
             InTheWay::Fees(fees) => fees,
@@ -128,7 +148,7 @@ impl Carrier {
         };
         let job = &self.jobs[&id];
         let terms = Terms {
-            parent_weight: job.tx.weight(),
+            parent_weight,
             parent_fee: job.fee,
             parent_out,
             anchor: job.tx.output[job.anchor as usize].value,
@@ -191,7 +211,7 @@ impl Carrier {
     fn make(&mut self, id: JobId, coins: &[Coin], fee: Amount) -> Result<Child, CarrierError> {
         let job = &self.jobs[&id];
         let value = job.tx.output[job.anchor as usize].value;
-        let mut request = Funding::new(bitcoin::FeeRate::ZERO, Vec::new());
+        let mut request = Funding::new(FeeRate::ZERO, Vec::new());
         request.foreign = vec![Foreign::anchor(job.anchor(), value)];
         request.coins = coins.iter().map(|coin| coin.outpoint).collect();
         request.version = match job.tx.version {
@@ -280,9 +300,9 @@ impl Carrier {
         Ok(InTheWay::Fees(fees))
     }
 
-    /// Returns the mempool transaction that spends one of some outputs.
-    pub(super) async fn spender(&self, outputs: &[OutPoint]) -> Result<Option<Txid>, RpcError> {
-        let spending = self.client.get_tx_spending_prevout(outputs).await?;
+    /// Returns the mempool transaction that spends an output.
+    pub(super) async fn spender(&self, output: OutPoint) -> Result<Option<Txid>, RpcError> {
+        let spending = self.client.get_tx_spending_prevout(&[output]).await?;
         Ok(spending.iter().find_map(|s| s.spending_txid))
     }
 
@@ -294,7 +314,7 @@ impl Carrier {
             let Some(output) = self.client.get_tx_out(&outpoint, false).await? else {
                 continue;
             };
-            let by = self.spender(&[outpoint]).await?;
+            let by = self.spender(outpoint).await?;
             let ours = |by: Txid| job.children.iter().any(|child| child.tx.compute_txid() == by);
             if by.is_none_or(ours) {
                 let value = output.value;
