@@ -1,4 +1,4 @@
-//! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md).
+//! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md), and what its daemons share.
 
 pub mod chain;
 pub mod connector;
