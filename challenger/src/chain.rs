@@ -115,6 +115,13 @@ impl Chain for StoreChain {
         Box::pin(self.reads(|snapshot| snapshot.unit_count().map_err(|error| store_fault(&error))))
     }
 
+    fn l1_height(&self) -> Answer<'_, u32> {
+        Box::pin(self.reads(|snapshot| {
+            let range = snapshot.l1_range().map_err(|error| store_fault(&error))?;
+            Ok(range[1].height)
+        }))
+    }
+
     fn state(&self, unit: u64) -> Answer<'_, Option<B256>> {
         Box::pin(self.reads(move |snapshot| snapshot.chain_state(unit).map_err(|error| store_fault(&error))))
     }

@@ -30,6 +30,9 @@ pub trait Chain: Send + Sync + 'static {
     /// Gives how many units are done.
     fn unit_count(&self) -> Answer<'_, u64>;
 
+    /// Gives the height of the last L1 block whose units are done.
+    fn l1_height(&self) -> Answer<'_, u32>;
+
     /// Gives `S_unit`, the chain state after `unit` units; `None` where fewer are done.
     fn state(&self, unit: u64) -> Answer<'_, Option<B256>>;
 

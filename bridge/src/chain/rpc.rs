@@ -35,8 +35,15 @@ struct Fault {
 
 /// What `rollup_syncStatus` gives, as far as it is read.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct SyncStatus {
     units: u64,
+    l1_processed: Processed,
+}
+
+#[derive(Deserialize)]
+struct Processed {
+    height: u32,
 }
 
 /// What `rollup_chainStateAt` gives, as far as it is read.
@@ -125,6 +132,13 @@ impl Chain for RpcChain {
         Box::pin(async {
             let status: SyncStatus = self.ask("rollup_syncStatus", json!([])).await?;
             Ok(status.units)
+        })
+    }
+
+    fn l1_height(&self) -> Answer<'_, u32> {
+        Box::pin(async {
+            let status: SyncStatus = self.ask("rollup_syncStatus", json!([])).await?;
+            Ok(status.l1_processed.height)
         })
     }
 

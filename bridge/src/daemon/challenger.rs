@@ -33,8 +33,8 @@ pub struct Challenger {
     pairs: Vec<Option<usize>>,
 }
 
-/// Judges a slot's claim: `derived` is the L1 block up to which the chain is known. A claim cannot be about blocks that
-/// come after it, so that one about units which are not there by then is false.
+/// Judges a slot's claim. It cannot be about blocks that come after it, so that one about units which are not there once
+/// the chain is derived up to its block is false.
 ///
 /// # Errors
 /// Where the chain fails.
@@ -42,11 +42,12 @@ pub async fn judge(
     core: &Core,
     slot: usize,
     knowledge: &Knowledge,
-    derived: u32,
 ) -> Result<Option<Judgement>, crate::chain::ChainError> {
     let Some(claim) = core.state(slot).claim else {
         return Ok(None);
     };
+    // Asked for first: what is derived in between may only add units.
+    let derived = knowledge.derived().await?;
     let ours = knowledge.state(u64::from(claim.count)).await?;
     Ok(Some(match ours {
         Some(ours) if bitsect_judge::step::cut(&ours) == claim.state => Judgement::True,
@@ -103,7 +104,6 @@ impl Challenger {
         core: &mut Core,
         slot: usize,
         knowledge: &mut Knowledge,
-        derived: u32,
     ) -> Result<Vec<Wanted>, PartyError> {
         let Some(pair) = self.pair(slot) else {
             return Ok(vec![]);
@@ -113,7 +113,7 @@ impl Challenger {
         for duty in challenger_duties(&graph.params, core.state(slot), pair, core.tip()) {
             match duty {
                 Duty::Judge { deadline } => {
-                    let judged = judge(core, slot, knowledge, derived).await?;
+                    let judged = judge(core, slot, knowledge).await?;
                     let challenge = &graph.pairs[pair].stages[&Stage::Units(0)].ask;
                     if judged == Some(Judgement::False) && !core.carries(challenge) {
                         let transaction = core.actor(slot).challenge(pair, self.hand.key())?;

@@ -12,6 +12,8 @@ use bitsect_l1::follower::{Event, FollowError, Follower, FollowerConfig};
 use bitsect_l1::rpc::Client;
 use bitsect_l1::wallet::{Wallet, WalletError};
 use bitsect_l1::{BlockRef, FaultClass};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::store::{DaemonStore, DaemonStoreError};
 use super::watch::{Watch, WatchError};
@@ -19,6 +21,8 @@ use crate::graph::{Signatures, SlotGraph};
 use crate::slot::{Actor, SlotState};
 use crate::transaction::Planned;
 
+/// Events that wait to be taken in: blocks come faster than they are looked through.
+const EVENTS: usize = 16;
 /// The daemon's file in its folder.
 const STORE_FILE: &str = "daemon.redb";
 
@@ -51,6 +55,9 @@ pub enum DaemonError {
     /// Carrying failed.
     #[error(transparent)]
     Carrier(#[from] CarrierError),
+    /// Following ended behind the fault that was said before.
+    #[error("following Bitcoin has ended")]
+    Over,
 }
 
 impl DaemonError {
@@ -61,7 +68,7 @@ impl DaemonError {
             Self::Watch(WatchError::Store(_)) => FaultClass::Stop,
             Self::Watch(WatchError::Gap { .. }) => FaultClass::Reset,
             Self::Follow(error) => error.class(),
-            Self::Wallet(WalletError::Connect { .. }) => FaultClass::Reset,
+            Self::Wallet(WalletError::Connect { .. }) | Self::Over => FaultClass::Reset,
             Self::Wallet(_) => FaultClass::Stop,
             Self::Carrier(error) => error.class(),
         }
@@ -76,7 +83,9 @@ pub struct Core {
     watch: Watch,
     wallet: Arc<Wallet>,
     carrier: Carrier,
-    follower: Follower,
+    events: mpsc::Receiver<Result<Event, FollowError>>,
+    config: CoreConfig,
+    following: JoinSet<()>,
 }
 
 /// Where a daemon's Bitcoin is, and when it begins.
@@ -114,26 +123,57 @@ impl Core {
             Arc::clone(&wallet),
             config.start,
         )?;
-        let known = known(&watch, &wallet, &carrier);
-        let follower = Follower::new(config.client, config.follower, known)?;
-        let core = Self {
+        let (_, events) = mpsc::channel(1);
+        let mut core = Self {
             secp: Secp256k1::new(),
             slots,
             watch,
             wallet,
             carrier,
-            follower,
+            events,
+            config,
+            following: JoinSet::new(),
         };
+        core.follow_again()?;
         Ok((core, store))
     }
 
-    /// Takes in what happens to the chain, until all is taken in that Bitcoin Core has.
+    /// Follows Bitcoin from what the files hold. The follower has a task of its own: waiting for its next event may be
+    /// given up at any time.
+    ///
+    /// # Errors
+    /// Where the files hold no block.
+    pub fn follow_again(&mut self) -> Result<(), DaemonError> {
+        let known = known(&self.watch, &self.wallet, &self.carrier);
+        let config = self.config.follower.clone();
+        let mut follower = Follower::new(self.config.client.clone(), config, known)?;
+        let (sender, events) = mpsc::channel(EVENTS);
+        self.events = events;
+        self.following = JoinSet::new();
+        self.following.spawn(async move {
+            loop {
+                let event = follower.next().await;
+                let is_over = event
+                    .as_ref()
+                    .is_err_and(|error| error.class() != FaultClass::Retry);
+                if sender.send(event).await.is_err() || is_over {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes in what happens to the chain, until all is taken in that Bitcoin Core has. It may be given up at any time.
     ///
     /// # Errors
     /// [`DaemonError`]; what is said is durable.
     pub async fn next_tip(&mut self) -> Result<BlockRef, DaemonError> {
         loop {
-            let event = self.follower.next().await?;
+            let Some(event) = self.events.recv().await else {
+                return Err(DaemonError::Over);
+            };
+            let event = event?;
             self.wallet.apply(&event)?;
             let reports = self.carrier.apply(&event)?;
             tell(&reports);

@@ -103,22 +103,35 @@ impl Knowledge {
         Ok(())
     }
 
-    /// Runs what a player needs. It takes as long as the unit's run.
-    ///
-    /// # Errors
-    /// Where the chain fails, or the run.
-    pub async fn satisfy(&mut self, position: &Position, need: &Need) -> Result<(), KnowledgeError> {
-        let unit = position.unit().unwrap_or_default();
-        let input = unit_input(self.chain.as_ref(), self.start + unit, Some(need.input)).await?;
-        let input = input.ok_or(KnowledgeError::NotDerived {
-            unit: self.start + unit,
-        })?;
-        let trace = self.runner.start(input).trace().await?;
+    /// Runs what a player needs, in the background: it takes as long as the unit's run.
+    pub fn run(
+        &self,
+        position: &Position,
+        input: [u8; 64],
+    ) -> impl Future<Output = Result<Arc<Trace>, KnowledgeError>> + Send + use<> {
+        let unit = self.start + position.unit().unwrap_or_default();
+        let (chain, runner) = (Arc::clone(&self.chain), self.runner.clone());
+        async move {
+            let input = unit_input(chain.as_ref(), unit, Some(input)).await?;
+            let input = input.ok_or(KnowledgeError::NotDerived { unit })?;
+            Ok(runner.start(input).trace().await?)
+        }
+    }
+
+    /// Keeps a run.
+    pub fn insert(&mut self, input: [u8; 64], trace: Arc<Trace>) {
         if self.traces.len() >= KEPT_TRACES {
             self.traces.clear();
         }
-        self.traces.insert(need.input, trace);
-        Ok(())
+        self.traces.insert(input, trace);
+    }
+
+    /// Gives the L1 block up to which the chain is derived.
+    ///
+    /// # Errors
+    /// Where the chain fails.
+    pub async fn derived(&self) -> Result<u32, ChainError> {
+        self.chain.l1_height().await
     }
 
     fn trace(&self, input: &[u8; 64], step: u64) -> Result<&Trace, Need> {
