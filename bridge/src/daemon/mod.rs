@@ -8,10 +8,10 @@ mod run;
 mod store;
 mod watch;
 
-pub use challenger::{Challenger, Judgement, judge};
-pub use core::{Core, CoreConfig, DaemonError, ReadySlot};
+pub use challenger::{Challenger, Judged, Judgement, judge};
+pub use core::{Carried, Core, CoreConfig, DaemonError, Outgoing, ReadySlot};
 pub use knowledge::{Knowledge, KnowledgeError};
 pub use operator::{Honest, Operator, PartyError, Prover, Wanted, is_live, position};
-pub use run::{Daemon, FeeOutputs, Party, Shown};
+pub use run::{Daemon, FeeOutputs, Party, Running, Shown, Watcher};
 pub use store::{DaemonStore, DaemonStoreError, Seen};
 pub use watch::{Watch, WatchError};
