@@ -10,5 +10,6 @@ pub mod keys;
 pub mod leaf;
 pub mod params;
 pub mod secret;
+pub mod setup;
 pub mod slot;
 pub mod transaction;
