@@ -25,7 +25,7 @@ use crate::transaction::Planned;
 /// Events that wait to be taken in: blocks come faster than they are looked through.
 const EVENTS: usize = 16;
 /// The daemon's file in its folder.
-const STORE_FILE: &str = "daemon.redb";
+pub const STORE_FILE: &str = "daemon.redb";
 
 /// A slot that is ready: built, and signed by the committee.
 #[derive(Clone, Debug)]

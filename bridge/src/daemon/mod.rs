@@ -9,7 +9,7 @@ mod store;
 mod watch;
 
 pub use challenger::{Challenger, Judged, Judgement, judge};
-pub use core::{Carried, Core, CoreConfig, DaemonError, Outgoing, ReadySlot};
+pub use core::{Carried, Core, CoreConfig, DaemonError, Outgoing, ReadySlot, STORE_FILE};
 pub use knowledge::{Knowledge, KnowledgeError};
 pub use operator::{Honest, Operator, PartyError, Prover, Wanted, is_live, position};
 pub use run::{Daemon, FeeOutputs, Party, Running, Shown, Watcher};
