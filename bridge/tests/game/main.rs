@@ -3,6 +3,7 @@
 
 mod honest;
 mod liar;
+mod lies;
 mod program;
 mod referee;
 mod store;

@@ -10,7 +10,7 @@ use bitsect_bridge::game::{Form, Go, Item, Opening, Part, Stage, Subject, units}
 use bitsect_judge::leaf::{Rule, Value, Values};
 use bitsect_judge::path::{Field, Place, Time, content_rules, level_rules, not_halted};
 use bitsect_judge::step::gate::Access;
-use bitsect_judge::step::rules;
+use bitsect_judge::step::{StepClaim, rules};
 use bitsect_machine::address::{CONTROL, INPUT, KEY, OUTPUT, REGISTERS};
 
 use crate::world::World;
@@ -25,7 +25,7 @@ pub struct Referee {
 }
 
 /// The leaves that an access is of.
-fn read_place(subject: Subject) -> Place {
+pub fn read_place(subject: Subject) -> Place {
     match subject {
         Subject::Control | Subject::WriteControl => Place::Constant(CONTROL),
         Subject::Instruction => Place::Pc,
@@ -40,7 +40,7 @@ fn read_place(subject: Subject) -> Place {
     }
 }
 
-fn write_place(subject: Subject) -> Option<Place> {
+pub fn write_place(subject: Subject) -> Option<Place> {
     match subject {
         Subject::WriteRegister | Subject::WriteMemory | Subject::WriteControl => Some(read_place(subject)),
         Subject::NodeFromHash => Some(Place::Call),
@@ -123,13 +123,16 @@ impl Referee {
                 choices.push(option);
                 units(position.rounds()).interval(&choices).0 < u64::from(position.claim().count)
             }
-            Stage::Step => {
-                let values = position.step_values().unwrap();
-                let gates = self.gates.get(&Subject::ALL[usize::from(option)]);
-                gates.is_none_or(|gates| gates.iter().any(|gate| gate.refute(&values).is_some()))
-            }
+            Stage::Step => self.opens(Subject::ALL[usize::from(option)], &position.step_claim().unwrap()),
             _ => option < position.stage().options(),
         }
+    }
+
+    /// Whether a gate opens a subject of a step.
+    pub fn opens(&self, subject: Subject, claim: &StepClaim) -> bool {
+        let values = claim.values();
+        let gates = self.gates.get(&subject);
+        gates.is_none_or(|gates| gates.iter().any(|gate| gate.refute(&values).is_some()))
     }
 
     /// Gives a rule that refutes the last answer.
@@ -261,7 +264,11 @@ fn values(position: &Position) -> Values {
             if time == Time::After && !writes {
                 continue;
             }
-            for (value, at) in [(top, upper), (bottom, upper + 1)] {
+            // In the last interval the content is below the lowest node.
+            let lowest = [(bottom, upper)];
+            let neighbours = [(top, upper), (bottom, upper + 1)];
+            let named: &[(Value, u64)] = if upper == 26 { &lowest } else { &neighbours };
+            for (value, at) in named.iter().copied() {
                 if let Some(node) = position.node(part, time, at) {
                     values.insert(value, &node[..value.bytes()]);
                 }
