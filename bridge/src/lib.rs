@@ -1,4 +1,14 @@
-//! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md).
+//! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md), and what its daemons share.
 
+pub mod chain;
+pub mod committee;
+pub mod connector;
+pub mod daemon;
 pub mod game;
+pub mod graph;
+pub mod keys;
+pub mod leaf;
 pub mod params;
+pub mod secret;
+pub mod slot;
+pub mod transaction;

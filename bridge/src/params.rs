@@ -183,11 +183,11 @@ fn blocks(count: u16) -> Sequence {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
 
     /// Small searches and short times.
-    pub const SMALL: Params = Params {
+    const SMALL: Params = Params {
         rounds: Rounds { units: 2, trace: 3 },
         move_timeout_blocks: 3,
         challenge_window_blocks: 6,
@@ -210,7 +210,7 @@ pub mod tests {
         refused("rounds.trace", |params| params.rounds.trace = 21);
         refused("move_timeout_blocks", |params| params.move_timeout_blocks = 0);
         refused("dispute_window_blocks", |params| {
-            params.dispute_window_blocks = 84
+            params.dispute_window_blocks = 81
         });
         refused("bond_sats", |params| params.bond_sats = 251_000);
         refused("bond_sats", |params| params.reward_sats = u64::MAX);

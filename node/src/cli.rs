@@ -206,7 +206,11 @@ fn run_node(args: RunArgs) -> eyre::Result<()> {
     })
 }
 
-fn init_logs(filter: &str, format: LogFormat) -> eyre::Result<()> {
+/// Sends logs to standard error.
+///
+/// # Errors
+/// When the filter is none.
+pub fn init_logs(filter: &str, format: LogFormat) -> eyre::Result<()> {
     let filter = EnvFilter::try_new(filter).wrap_err("failed to read the option log")?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -219,7 +223,10 @@ fn init_logs(filter: &str, format: LogFormat) -> eyre::Result<()> {
 }
 
 /// Runs work that ends early and in order on SIGINT and SIGTERM.
-fn block_on<F: Future<Output = eyre::Result<()>>>(
+///
+/// # Errors
+/// The work's, or when there is no runtime.
+pub fn block_on<F: Future<Output = eyre::Result<()>>>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> eyre::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};

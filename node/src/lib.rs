@@ -20,3 +20,4 @@ pub mod run;
 pub mod status;
 pub mod store;
 pub mod unit;
+pub mod verifier;

@@ -106,14 +106,14 @@ pub fn open_store(config: &Config, file: &ChainFile) -> eyre::Result<Store> {
 }
 
 /// What the tasks share.
-struct Node {
+pub(crate) struct Node {
     config: Config,
-    file: ChainFile,
-    store: Store,
-    client: Client,
-    engine: EngineHandle,
-    events: broadcast::Sender<ChainEvent>,
-    status: watch::Sender<NodeStatus>,
+    pub(crate) file: ChainFile,
+    pub(crate) store: Store,
+    pub(crate) client: Client,
+    pub(crate) engine: EngineHandle,
+    pub(crate) events: broadcast::Sender<ChainEvent>,
+    pub(crate) status: watch::Sender<NodeStatus>,
     pool: Option<Pool>,
     registry: Registry,
 }
@@ -123,14 +123,18 @@ struct Node {
 /// # Errors
 /// That fault. Everything acknowledged is durable then.
 pub async fn run(config: Config, listeners: Listeners, shutdown: CancellationToken) -> eyre::Result<()> {
-    let file = ChainFile::read(&config.chain_file).wrap_err("failed to read the chain file")?;
-    let store = open_store(&config, &file)?;
-    let client = l1_client(&config)?;
-    let params = Arc::new(file.params.clone());
-    let pool = open_pool(&config, &file, &store)?;
-    let (events, _) = events::channel();
+    Node::start(config)?.run(listeners, shutdown).await
+}
+
+fn start_engine(
+    config: &Config,
+    file: &ChainFile,
+    store: &Store,
+    pool: Option<Pool>,
+    events: broadcast::Sender<ChainEvent>,
+) -> eyre::Result<EngineHandle> {
     let engine_config = EngineConfig {
-        params,
+        params: Arc::new(file.params.clone()),
         confirmations: config
             .sequencer
             .as_ref()
@@ -143,30 +147,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: CancellationTok
             max_block_bytes: MAX_BLOCK_BYTES,
         }),
     };
-    let engine = Engine::spawn(engine_config, store.clone(), pool.clone(), events.clone())
-        .wrap_err("failed to start the engine")?;
-    let starting_block = store
-        .read()
-        .and_then(|snapshot| snapshot.head(Head::Latest))?
-        .number;
-    let sequencing = config.sequencer.is_some();
-    let (status, _) = watch::channel(NodeStatus {
-        sequencing,
-        starting_block,
-        ..NodeStatus::default()
-    });
-    let node = Node {
-        config,
-        file,
-        store,
-        client,
-        engine,
-        events,
-        status,
-        pool,
-        registry: Registry::new(),
-    };
-    node.run(listeners, shutdown).await
+    Engine::spawn(engine_config, store.clone(), pool, events).wrap_err("failed to start the engine")
 }
 
 fn open_pool(config: &Config, file: &ChainFile, store: &Store) -> eyre::Result<Option<Pool>> {
@@ -213,6 +194,36 @@ async fn stop_tasks(mut tasks: Tasks) {
 }
 
 impl Node {
+    /// Opens the store and starts the engine. Must be called in a tokio runtime.
+    pub(crate) fn start(config: Config) -> eyre::Result<Self> {
+        let file = ChainFile::read(&config.chain_file).wrap_err("failed to read the chain file")?;
+        let store = open_store(&config, &file)?;
+        let client = l1_client(&config)?;
+        let pool = open_pool(&config, &file, &store)?;
+        let (events, _) = events::channel();
+        let engine = start_engine(&config, &file, &store, pool.clone(), events.clone())?;
+        let starting_block = store
+            .read()
+            .and_then(|snapshot| snapshot.head(Head::Latest))?
+            .number;
+        let (status, _) = watch::channel(NodeStatus {
+            sequencing: config.sequencer.is_some(),
+            starting_block,
+            ..NodeStatus::default()
+        });
+        Ok(Self {
+            config,
+            file,
+            store,
+            client,
+            engine,
+            events,
+            status,
+            pool,
+            registry: Registry::new(),
+        })
+    }
+
     async fn run(self, listeners: Listeners, shutdown: CancellationToken) -> eyre::Result<()> {
         // Tasks end by this token, which also a fault pulls.
         let stop = shutdown.child_token();
@@ -225,6 +236,25 @@ impl Node {
         self.start_status(&mut tasks, poster.clone(), &stop);
         let feed = self.start_feed(&mut tasks, keys.as_ref(), &stop)?;
         self.start_servers(&mut tasks, listeners, poster, feed, &stop)?;
+        self.supervise(tasks, stop, shutdown).await
+    }
+
+    /// Derives from Bitcoin until `shutdown`, and does nothing else.
+    pub(crate) async fn derive(self, shutdown: CancellationToken) -> eyre::Result<()> {
+        let stop = shutdown.child_token();
+        let mut tasks = Tasks::new();
+        self.start_follow(&mut tasks, &stop);
+        self.start_status(&mut tasks, None, &stop);
+        self.supervise(tasks, stop, shutdown).await
+    }
+
+    /// Waits for `shutdown` or a fault, then ends all tasks and the engine.
+    async fn supervise(
+        self,
+        mut tasks: Tasks,
+        stop: CancellationToken,
+        shutdown: CancellationToken,
+    ) -> eyre::Result<()> {
         let mut ended = self.engine.clone();
         let fault = tokio::select! {
             () = shutdown.cancelled() => None,

@@ -68,6 +68,11 @@ impl Network {
         self.dir.path()
     }
 
+    /// The chain file.
+    pub fn chain_path(&self) -> &std::path::Path {
+        &self.chain_file
+    }
+
     /// The chain's parameters.
     ///
     /// # Panics

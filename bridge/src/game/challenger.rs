@@ -58,18 +58,11 @@ pub fn reply<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Reply,
 fn ends(search: Search, choices: &[u8]) -> Vec<u64> {
     let (start, width) = search.interval(choices);
     let inner = search.asked(choices);
-    [start]
-        .into_iter()
-        .chain(inner)
-        .chain([start + width])
-        .collect()
+    [start].into_iter().chain(inner).chain([start + width]).collect()
 }
 
 /// Finds the first interval whose ends are like this.
-fn first(
-    ends: &[u64],
-    mut is: impl FnMut(u64, u64) -> Result<bool, Need>,
-) -> Result<Option<Reply>, Need> {
+fn first(ends: &[u64], mut is: impl FnMut(u64, u64) -> Result<bool, Need>) -> Result<Option<Reply>, Need> {
     for (option, pair) in (0..).zip(ends.windows(2)) {
         if let [start, end] = *pair
             && is(start, end)?
@@ -276,7 +269,8 @@ fn of_path<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Res
         let truth = ways.at(time).and_then(|way: &Path| way.node(at));
         let published = position.node(part, time, at);
         let whole = truth.as_ref().map(B256::as_slice);
-        published.is_some_and(|published| whole.and_then(|whole| whole.get(..published.len())) == Some(published))
+        published
+            .is_some_and(|published| whole.and_then(|whole| whole.get(..published.len())) == Some(published))
     };
     let ends = ends(path(), &position.path_choices(part));
     let writes = position.form(position.stage()) != Some(Form::Read);
@@ -312,6 +306,7 @@ fn brings_others(position: &Position, part: Part) -> bool {
     let hashes = Content::published(position, part).and_then(|content| content.preimage_hashes());
     hashes.is_some_and(|(key, block)| {
         let published = |value| position.value(position.stage(), value);
-        (published(Value::KeyHash), published(Value::BlockHash)) != (Some(key.as_slice()), Some(block.as_slice()))
+        (published(Value::KeyHash), published(Value::BlockHash))
+            != (Some(key.as_slice()), Some(block.as_slice()))
     })
 }

@@ -197,7 +197,10 @@ impl Ways {
         input: &[u8; 64],
         truth: &T,
     ) -> Result<Option<Self>, Need> {
-        let Some((step, place)) = position.opening().and_then(|opening| link_place(position, opening)) else {
+        let Some((step, place)) = position
+            .opening()
+            .and_then(|opening| link_place(position, opening))
+        else {
             return Ok(None);
         };
         let before = truth.path(input, step, place)?;

@@ -381,9 +381,7 @@ mod tests {
         assert_eq!(position.chain_state(0), Some([1; 24]));
         assert_eq!(position.chain_state(16), Some([9; 24]));
         // Of the first round 4, 8 and 12, then those between 8 and 12.
-        let published: Vec<u64> = (1..16)
-            .filter(|at| position.chain_state(*at).is_some())
-            .collect();
+        let published: Vec<u64> = (1..16).filter(|at| position.chain_state(*at).is_some()).collect();
         assert_eq!(published, [4, 8, 9, 10, 11, 12]);
         assert_eq!(position.chain_state(11), Some([6; 24]));
         assert_eq!(position.chain_state(17), None);
@@ -403,7 +401,10 @@ mod tests {
         assert_eq!(init.root(Part::Link, Time::Before), Some([8; 24].as_slice()));
         let output = play(&[0, 0, Opening::Output as u8, 0, 1]);
         assert_eq!(output.root(Part::Link, Time::Before), Some([9; 24].as_slice()));
-        assert_eq!(output.node(Part::Link, Time::Before, 18), Some([12; 24].as_slice()));
+        assert_eq!(
+            output.node(Part::Link, Time::Before, 18),
+            Some([12; 24].as_slice())
+        );
         assert_eq!(output.node(Part::Link, Time::Before, 27), None);
         let step = |subject: Subject| play(&[0, 0, 0, 0, 0, 0, subject as u8, Go::Write as u8]);
         let values = step(Subject::WriteControl).step_values().unwrap();

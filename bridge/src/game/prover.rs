@@ -116,10 +116,7 @@ fn of_link<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Publishe
     let last = truth.machine_state(&input, position.rounds().steps_total())?;
     Ok([
         item(Item::Input, &input),
-        item(
-            Item::First,
-            known(position, "the first state", first)?.as_slice(),
-        ),
+        item(Item::First, known(position, "the first state", first)?.as_slice()),
         item(Item::Last, known(position, "the last state", last)?.as_slice()),
     ]
     .into())
@@ -162,7 +159,9 @@ fn zeros(position: &Position) -> Published {
 /// Whether what was opened is there at all.
 fn is_open(position: &Position, part: Part) -> bool {
     match part {
-        Part::Link => position.opening().is_some_and(|opening| opening != Opening::Trace),
+        Part::Link => position
+            .opening()
+            .is_some_and(|opening| opening != Opening::Trace),
         Part::Step => position
             .subject()
             .zip(position.step_claim())
@@ -234,11 +233,7 @@ fn of_path<T: Truth + ?Sized>(
     Ok(published)
 }
 
-fn of_final<T: Truth + ?Sized>(
-    position: &Position,
-    part: Part,
-    truth: &T,
-) -> Result<Published, AnswerError> {
+fn of_final<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Result<Published, AnswerError> {
     let mut published = zeros(position);
     let upper = known(position, "the upper node", position.upper_node(part))?;
     if !is_open(position, part) || upper >= u64::from(DEPTH) {

@@ -13,7 +13,10 @@ use bitsect_vm::state::hash_node;
 
 /// The machine before this step has to be made before the move can be: a run may take minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error("the machine has to run to step {step} of the unit with input {}", alloy_primitives::hex::encode(input))]
+#[error(
+    "the machine has to run to step {step} of the unit with input {}",
+    alloy_primitives::hex::encode(input)
+)]
 pub struct Need {
     /// The unit's input: chain state, advice.
     pub input: [u8; 64],

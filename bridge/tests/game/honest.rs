@@ -112,7 +112,10 @@ fn a_true_claim_has_no_fault() {
             position.publish(published).unwrap();
             let stage = position.stage();
             // Once something was opened that is true the honest challenger would not be here.
-            if matches!(stage, Stage::Units(_) | Stage::Link | Stage::Trace(_) | Stage::Step) {
+            if matches!(
+                stage,
+                Stage::Units(_) | Stage::Link | Stage::Trace(_) | Stage::Step
+            ) {
                 assert_eq!(reply_of(&mut world, &position), Reply::NothingFalse, "{stage:?}");
             }
             let options: Vec<u8> = (0..stage.options())
@@ -121,7 +124,9 @@ fn a_true_claim_has_no_fault() {
             if options.is_empty() {
                 break;
             }
-            position.choose(options[rng.random_range(0..options.len())]).unwrap();
+            position
+                .choose(options[rng.random_range(0..options.len())])
+                .unwrap();
         }
     }
 }

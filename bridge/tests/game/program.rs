@@ -87,7 +87,10 @@ pub fn calls(rng: &mut StdRng) -> Program {
 pub fn arithmetic(rng: &mut StdRng, count: usize) -> Program {
     let mut words = vec![lui(8, DATA)];
     for register in [1, 2, 3, 4] {
-        words.extend([lui(register, rng.random()), addi(register, register, rng.random())]);
+        words.extend([
+            lui(register, rng.random()),
+            addi(register, register, rng.random()),
+        ]);
     }
     let end = words.len() + count;
     while words.len() < end {
@@ -102,12 +105,23 @@ pub fn arithmetic(rng: &mut StdRng, count: usize) -> Program {
             1 => fields | [0x4000_0033, 0x4000_5033][rng.random_range(0..2)],
             2 => fields | 1 << 12 | 0x13,
             3 => fields | 5 << 12 | rng.random_range(0..2) << 30 | 0x13,
-            4 => rng.random::<u32>() & 0xfff0_0000 | [0, 2, 3, 4, 6, 7][rng.random_range(0..6)] << 12 | rs1 << 15 | rd << 7 | 0x13,
+            4 => {
+                rng.random::<u32>() & 0xfff0_0000
+                    | [0, 2, 3, 4, 6, 7][rng.random_range(0..6)] << 12
+                    | rs1 << 15
+                    | rd << 7
+                    | 0x13
+            }
             5 => load(rng, rd),
             6 => store(rng, rs2),
             // Over the next instruction.
             7 => [0, 1, 4, 5, 6, 7][rng.random_range(0..6)] << 12 | rs2 << 20 | rs1 << 15 | 4 << 8 | 0x63,
-            _ => [4 << 21 | rd << 7 | 0x6f, lui(rd, rng.random()), rng.random::<u32>() & 0xffff_f000 | rd << 7 | 0x17, 0x0f][rng.random_range(0..4)],
+            _ => [
+                4 << 21 | rd << 7 | 0x6f,
+                lui(rd, rng.random()),
+                rng.random::<u32>() & 0xffff_f000 | rd << 7 | 0x17,
+                0x0f,
+            ][rng.random_range(0..4)],
         });
     }
     words.push(addi(0, 0, 0));

@@ -104,10 +104,15 @@ impl Referee {
     /// For a world that has run its first unit.
     pub fn new(world: &World) -> Self {
         let path = world.path(&world.inputs[0], 0, At::leaf(INPUT)).unwrap();
-        let gated = Subject::ALL.into_iter().filter(|subject| *subject != Subject::Control);
+        let gated = Subject::ALL
+            .into_iter()
+            .filter(|subject| *subject != Subject::Control);
         Self {
             steps: rules(&world.program.text),
-            contents: content_rules().into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
+            contents: content_rules()
+                .into_iter()
+                .map(|rule| (rule.name.clone(), rule))
+                .collect(),
             not_halted: not_halted(),
             gates: gated.map(|subject| (subject, gates(subject))).collect(),
             constants: (0..26).map(|position| path.sibling(position).unwrap()).collect(),
@@ -162,7 +167,8 @@ impl Referee {
             Stage::Path(Part::Step, 0) => {
                 let subject = position.subject() == Some(Subject::Preimage);
                 let asked = subject && position.go(Part::Step) == Some(Go::Preimage);
-                self.any(&["call/key-hash", "call/block-hash"], &values(position)).filter(|_| asked)
+                self.any(&["call/key-hash", "call/block-hash"], &values(position))
+                    .filter(|_| asked)
             }
             Stage::Path(..) => None,
             Stage::Final(Part::Link) => self.of_final_link(position),
@@ -228,7 +234,11 @@ impl Referee {
         if upper == 26 {
             return self.any(below(subject, writes), &values);
         }
-        let place = if writes { write_place(subject)? } else { read_place(subject) };
+        let place = if writes {
+            write_place(subject)?
+        } else {
+            read_place(subject)
+        };
         first(&level_rules(place, 25 - upper as usize, writes), &values)
     }
 }

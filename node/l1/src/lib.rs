@@ -5,13 +5,17 @@
 //! - [`store`]: raw blocks on disk.
 //! - [`wallet`]: a taproot wallet on BDK.
 //! - [`sender`]: sending until it is confirmed, with rising fees.
+//! - [`carrier`]: sending what was signed long ago, with a child that pays.
 //! - [`regtest`]: a real Bitcoin Core on regtest, for tests and the devnet.
 //!
 //! Nothing here knows what the blocks mean to Bitsect.
 
 #![warn(missing_docs)]
 
+mod broadcast;
+pub mod carrier;
 pub mod follower;
+mod ledger;
 pub mod regtest;
 pub mod rpc;
 pub mod sender;

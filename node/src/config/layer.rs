@@ -18,10 +18,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// Makes the struct `Layer`: options from one source, each with its documentation, name, type, environment variable and
+/// what else clap is to know. For every program that is configured as the node is.
+#[macro_export]
 macro_rules! layer {
     ($($(#[$doc:meta])* $name:ident: $type:ty, $env:literal $(, $extra:meta)*;)*) => {
         /// Options from one source; what it does not say is `None`.
-        #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, clap::Args, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Layer {
             $(
@@ -37,6 +40,17 @@ macro_rules! layer {
             #[must_use]
             pub fn over(self, weaker: Self) -> Self {
                 Self { $($name: self.$name.or(weaker.$name),)* }
+            }
+
+            /// Reads a configuration file.
+            ///
+            /// # Errors
+            /// [`ConfigError::File`]; [`ConfigError::Syntax`] names an unknown or mistyped option.
+            ///
+            /// [`ConfigError::File`]: $crate::config::ConfigError::File
+            /// [`ConfigError::Syntax`]: $crate::config::ConfigError::Syntax
+            pub fn read(path: &std::path::Path) -> Result<Self, $crate::config::ConfigError> {
+                $crate::config::read_toml(path)
             }
         }
     };
@@ -105,20 +119,18 @@ layer! {
     log_format: LogFormat, "BITSECT_LOG_FORMAT";
 }
 
-impl Layer {
-    /// Reads a configuration file.
-    ///
-    /// # Errors
-    /// [`ConfigError::File`]; [`ConfigError::Syntax`] names an unknown or mistyped option.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
-            option: "config",
-            path: path.to_owned(),
-            source,
-        })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })
-    }
+/// Reads a configuration file of any program.
+///
+/// # Errors
+/// [`ConfigError::File`]; [`ConfigError::Syntax`] names an unknown or mistyped option.
+pub fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+        option: "config",
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }

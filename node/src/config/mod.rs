@@ -8,7 +8,7 @@ mod layer;
 mod resolve;
 mod secret;
 
-pub use layer::{Layer, LogFormat};
+pub use layer::{Layer, LogFormat, read_toml};
 pub use resolve::{Config, L1Auth, PosterConfig, SequencerOptions, ServerConfig};
 pub use secret::Secret;
 

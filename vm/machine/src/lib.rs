@@ -26,4 +26,4 @@ pub use oracle::{Oracle, Preimages, Sha256Preimage, compress};
 pub use program::{Program, ProgramError, Symbol};
 pub use snapshot::{History, HistoryError, Limits};
 pub use tree::{DEPTH, zero_root};
-pub use witness::{Access, NodeWrite, StepWitness, WitnessError};
+pub use witness::{Access, KnownPath, NodeWrite, StepWitness, WitnessError};

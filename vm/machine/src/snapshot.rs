@@ -70,6 +70,18 @@ impl History {
         limit: u64,
         limits: Limits,
     ) -> Self {
+        Self::record_while(machine, engine, oracle, limit, limits, |_| true)
+    }
+
+    /// Records as [`History::record`] does, and asks at every snapshot whether to go on, with the steps made so far.
+    pub fn record_while(
+        machine: &mut Machine,
+        engine: &mut dyn Engine,
+        oracle: &dyn Oracle,
+        limit: u64,
+        limits: Limits,
+        mut go_on: impl FnMut(u64) -> bool,
+    ) -> Self {
         let mut history = Self {
             text: machine.text.clone(),
             text_hash: machine.text_hash,
@@ -82,7 +94,11 @@ impl History {
         machine.memory.take_flagged(UNSAVED);
         let touched = machine.memory.touched();
         history.take(machine, touched);
-        while machine.status == Status::Running && machine.steps < limit && history.missing.is_none() {
+        while machine.status == Status::Running
+            && machine.steps < limit
+            && history.missing.is_none()
+            && go_on(machine.steps)
+        {
             let next = machine.steps.saturating_add(history.spacing).min(limit);
             history.missing = engine.run_to(machine, next, oracle).err();
             let changed = machine.memory.take_flagged(UNSAVED);
@@ -150,7 +166,10 @@ impl History {
             stopped_at: base.stopped_at,
             missing: self.missing.filter(|missing| missing.step == base.step),
         };
-        engine.run_to(&mut machine, step, oracle)?;
+        // The state before the step that lacks a preimage is known.
+        if machine.steps < step {
+            engine.run_to(&mut machine, step, oracle)?;
+        }
         Ok(machine)
     }
 

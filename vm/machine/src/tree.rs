@@ -220,7 +220,7 @@ impl Tree {
     }
 
     /// The opaque node that is this one or contains it.
-    fn opaque_above(&self, place: Place) -> Option<(Place, B256)> {
+    pub(crate) fn opaque_above(&self, place: Place) -> Option<(Place, B256)> {
         let (first, (level, hash)) = self.opaque.range(..=place.first_leaf()).next_back()?;
         let opaque = Place {
             level: *level,

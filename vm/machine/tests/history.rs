@@ -67,6 +67,65 @@ proptest! {
 }
 
 #[test]
+fn the_state_before_a_missing_preimage_is_known_and_no_later_one() {
+    // Not even the root's preimage is known. What is mapped is looked into: lw t0, 0(a0).
+    let oracle = Preimages::default();
+    let mut words = writer([7; 32]);
+    words.truncate(words.len() - 8);
+    words.push(0x0005_2283);
+    let program = program(&words);
+    let mut fast = EngineKind::Fast.engine();
+    let mut machine = Machine::new(&program, &[1; 64]).unwrap();
+    let history = History::record(&mut machine, &mut *fast, &oracle, 1_000, Limits::default());
+    let missing = history.missing().unwrap();
+    assert_eq!(missing.hash.0, [7; 32]);
+    let mut last = history.machine_at(missing.step, &mut *fast, &oracle).unwrap();
+    assert_eq!(last.root(), machine.root());
+    assert_eq!(last.prove_step(&oracle), Err(missing));
+    let later = history.machine_at(missing.step + 1, &mut *fast, &oracle);
+    assert!(matches!(later, Err(HistoryError::Missing(got)) if got == missing));
+}
+
+#[test]
+fn a_recording_stops_where_it_is_told_to() {
+    let program = program(&writer([0; 32]));
+    let mut machine = Machine::new(&program, &[1; 64]).unwrap();
+    let limits = Limits {
+        spacing: 64,
+        ..Limits::default()
+    };
+    let mut fast = EngineKind::Fast.engine();
+    let mut seen = Vec::new();
+    let oracle = Preimages::default();
+    History::record_while(&mut machine, &mut *fast, &oracle, 1 << 40, limits, |steps| {
+        seen.push(steps);
+        steps < 128
+    });
+    assert_eq!(seen, [0, 64, 128]);
+    assert_eq!(machine.steps(), 128);
+}
+
+#[test]
+fn a_leaf_is_proven_under_the_state() {
+    let mut machine = Machine::new(&program(&writer([0; 32])), &[1; 64]).unwrap();
+    let oracle = Preimages::default();
+    let at = bitsect_machine::address::INPUT;
+    let access = machine.prove_leaf(at, &oracle).unwrap();
+    assert_eq!(access.leaf, [1; 64]);
+    let mut index = u64::from(at) / 64;
+    let mut hash = bitsect_vm::state::hash_node(&access.leaf);
+    for sibling in &access.siblings {
+        hash = if index % 2 == 0 {
+            bitsect_vm::chain::hash_pair(&hash, sibling)
+        } else {
+            bitsect_vm::chain::hash_pair(sibling, &hash)
+        };
+        index /= 2;
+    }
+    assert_eq!(hash, machine.root());
+}
+
+#[test]
 fn snapshots_keep_to_their_budget_and_know_opaque_nodes() {
     // The root's children are known, and nothing below: the host can map it but not look into it.
     let mut oracle = Preimages::default();

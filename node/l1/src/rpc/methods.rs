@@ -120,9 +120,12 @@ impl Client {
     }
 
     /// Calls `submitpackage`: parents first, the child last.
+    ///
+    /// Without Core's guard against high fees, which looks at each transaction alone: a small child that pays for a large
+    /// parent has a rate that is high by itself.
     pub async fn submit_package(&self, txs: &[&Transaction]) -> Result<PackageResult, RpcError> {
         let hex: Vec<String> = txs.iter().map(|tx| serialize_hex(*tx)).collect();
-        self.call("submitpackage", &[json!(hex)]).await
+        self.call("submitpackage", &[json!(hex), json!(0)]).await
     }
 
     /// Calls `testmempoolaccept`.

@@ -121,6 +121,9 @@ pub struct MempoolEntry {
     pub ancestor_size: u64,
     /// The witness transaction id.
     pub wtxid: Wtxid,
+    /// The weight of the chunk that it is mined with; since Core 31.
+    #[serde(rename = "chunkweight")]
+    pub chunk_weight: Option<u64>,
     /// The fees.
     pub fees: MempoolFees,
     /// Its parents in the mempool.
@@ -128,6 +131,20 @@ pub struct MempoolEntry {
     /// Its children in the mempool.
     #[serde(rename = "spentby")]
     pub spent_by: Vec<Txid>,
+}
+
+impl MempoolEntry {
+    /// Returns the rate that it is mined for, with what pays for it: its chunk's. Core before 31 does not tell it; the rate
+    /// of the transaction with all its descendants stands in then.
+    pub fn mining_rate(&self) -> FeeRate {
+        let of = |fee: Amount, weight: u64| {
+            FeeRate::from_sat_per_kwu(fee.to_sat().saturating_mul(1000) / weight.max(1))
+        };
+        match (self.fees.chunk, self.chunk_weight) {
+            (Some(fee), Some(weight)) => of(fee, weight),
+            _ => of(self.fees.descendant, self.descendant_size.saturating_mul(4)),
+        }
+    }
 }
 
 /// The fees in an answer of `getmempoolentry`.
@@ -142,6 +159,9 @@ pub struct MempoolFees {
     /// The fees of it and its descendants.
     #[serde(with = "bitcoin::amount::serde::as_btc")]
     pub descendant: Amount,
+    /// The fees of its chunk; since Core 31.
+    #[serde(default, with = "bitcoin::amount::serde::as_btc::opt")]
+    pub chunk: Option<Amount>,
 }
 
 /// Answer of `getmempoolinfo`.
@@ -166,6 +186,13 @@ pub struct MempoolInfo {
     /// The most vB in a cluster; since Core 31.
     #[serde(rename = "limitclustersize")]
     pub cluster_size: Option<u64>,
+}
+
+impl MempoolInfo {
+    /// Returns the lowest rate that the mempool takes now.
+    pub fn lowest_rate(&self) -> FeeRate {
+        self.mempool_min_fee.max(self.min_relay_fee)
+    }
 }
 
 /// Answer of `estimatesmartfee`.

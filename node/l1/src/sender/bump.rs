@@ -4,11 +4,13 @@ use bitcoin::{Amount, FeeRate};
 
 use super::{
     JobId, Limits, Report, Sender, SenderError,
-    broadcast::{self, Outcome},
     fees::rate_of,
     job::{Job, Terms, Version},
 };
-use crate::wallet::{FundError, SignedTx};
+use crate::{
+    broadcast::{self, Outcome},
+    wallet::{FundError, SignedTx},
+};
 
 /// Versions of one transaction at most. Each pays at least a half more, so the ceiling comes first.
 const MAX_VERSIONS: usize = 64;
@@ -210,7 +212,8 @@ impl Sender {
             child: txid,
         });
         // Together, because the parent alone may be below what the mempool takes.
-        match broadcast::send_package(&self.client, &parent.tx, &child.tx).await? {
+        let sent = broadcast::send_package(&self.client, &parent.tx, &child.tx).await?;
+        match sent.parent {
             Outcome::InMempool => self.note_sent(id, slot, reports)?,
             other => reports.push(Report::Waiting {
                 job: id,

@@ -2,7 +2,7 @@
 
 use bitcoin::{Amount, FeeRate, Weight};
 
-use crate::rpc::{Client, RpcError};
+use crate::rpc::{Client, MempoolInfo, RpcError};
 
 /// The first version of Core with cluster limits.
 const CLUSTER_VERSION: u32 = 310_000;
@@ -41,13 +41,12 @@ impl FeePolicy {
     /// [`RpcError`].
     pub async fn rate(&self, client: &Client) -> Result<FeeRate, RpcError> {
         let estimate = client.estimate_smart_fee(self.target_blocks).await?.fee_rate;
-        let info = client.get_mempool_info().await?;
-        Ok(self.bound(
-            estimate
-                .unwrap_or(self.floor)
-                .max(info.mempool_min_fee)
-                .max(info.min_relay_fee),
-        ))
+        Ok(self.choose(estimate, &client.get_mempool_info().await?))
+    }
+
+    /// Returns the rate for an estimate and the state of the mempool.
+    pub(crate) fn choose(&self, estimate: Option<FeeRate>, info: &MempoolInfo) -> FeeRate {
+        self.bound(estimate.unwrap_or(self.floor).max(info.lowest_rate()))
     }
 
     /// Returns the rate within floor and ceiling.
@@ -86,7 +85,7 @@ impl Limits {
 }
 
 /// Returns the rate of a fee, rounded down.
-pub(super) fn rate_of(fee: Amount, weight: Weight) -> FeeRate {
+pub(crate) fn rate_of(fee: Amount, weight: Weight) -> FeeRate {
     let vsize = weight.to_vbytes_ceil().max(1);
     FeeRate::from_sat_per_kwu(fee.to_sat().saturating_mul(250) / vsize)
 }

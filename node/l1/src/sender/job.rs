@@ -2,20 +2,17 @@
 
 use std::collections::HashSet;
 
-use bitcoin::{
-    Amount, FeeRate, OutPoint, Transaction, Txid,
-    consensus::encode::{deserialize_hex, serialize_hex},
-};
+use bitcoin::{Amount, FeeRate, OutPoint, Transaction, Txid};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{BlockRef, wallet::SignedTx};
+use crate::{
+    BlockRef,
+    ledger::{Conflict, JobId, Stored, inputs, is_deep, tx_hex},
+    wallet::SignedTx,
+};
 
 /// Transactions of a job at most: a batch is a commit and its reveals.
 pub const MAX_TXS: usize = 256;
-
-/// Names a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct JobId(pub u64);
 
 /// A transaction to send.
 #[derive(Clone, Debug)]
@@ -45,7 +42,7 @@ pub struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// The transaction.
-    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    #[serde(with = "tx_hex")]
     pub tx: Transaction,
     /// Its fee.
     #[serde(with = "bitcoin::amount::serde::as_sat")]
@@ -73,15 +70,6 @@ pub struct Confirmed {
     pub at: BlockRef,
     /// Which version.
     pub version: usize,
-}
-
-/// A confirmed transaction that is not ours and spends what ours spends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conflict {
-    /// The block.
-    pub at: BlockRef,
-    /// The transaction.
-    pub txid: Txid,
 }
 
 /// One transaction of a job through its life.
@@ -161,6 +149,14 @@ pub enum JobError {
         /// The fee.
         got: Amount,
     },
+}
+
+impl Stored for Job {
+    const FORMAT: u64 = 1;
+
+    fn id(&self) -> JobId {
+        self.id
+    }
 }
 
 impl Job {
@@ -341,14 +337,6 @@ impl Job {
     }
 }
 
-fn is_deep(at: BlockRef, tip: u32, depth: u32) -> bool {
-    at.height.saturating_add(depth) <= tip.saturating_add(1)
-}
-
-pub(super) fn inputs(tx: &Transaction) -> impl Iterator<Item = OutPoint> {
-    tx.input.iter().map(|input| input.previous_output)
-}
-
 fn spends(tx: &Transaction, txid: Txid) -> bool {
     inputs(tx).any(|outpoint| outpoint.txid == txid)
 }
@@ -360,14 +348,6 @@ pub struct Terms {
     pub rate: FeeRate,
     /// The least fee of the transaction: what it replaces, and the relay of its own size.
     pub min_fee: Amount,
-}
-
-fn to_hex<S: Serializer>(tx: &Transaction, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(&serialize_hex(tx))
-}
-
-fn from_hex<'de, D: Deserializer<'de>>(d: D) -> Result<Transaction, D::Error> {
-    deserialize_hex(&String::deserialize(d)?).map_err(D::Error::custom)
 }
 
 fn bytes_to_hex<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {

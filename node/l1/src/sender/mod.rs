@@ -37,29 +37,26 @@
 //! [`unconfirmed: false`](crate::wallet::Funding::unconfirmed) while the wallet has confirmed coins, because a commit whose
 //! change is spent cannot be lifted.
 
-mod broadcast;
 mod bump;
 mod fees;
 mod job;
-mod store;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bitcoin::{OutPoint, Transaction, Txid};
 
-use self::{
-    broadcast::Outcome,
-    job::inputs,
-    store::{Change, JobFile},
-};
+pub(crate) use self::fees::rate_of;
 pub use self::{
     bump::Rebuild,
     fees::{FeePolicy, Limits},
-    job::{Confirmed, Conflict, Draft, DraftTx, Job, JobError, JobId, MAX_TXS, Slot, Terms, Version},
+    job::{Confirmed, Draft, DraftTx, Job, JobError, MAX_TXS, Slot, Terms, Version},
 };
+pub use crate::ledger::{Conflict, JobId};
 use crate::{
     BlockRef, FaultClass,
+    broadcast::{self, Outcome},
     follower::{ChainBlock, Event},
+    ledger::{Blocks, Change, Gap, JobFile, Place, inputs, spenders},
     rpc::{Client, RpcError},
     store::StoreError,
     wallet::{FundError, Wallet, WalletError},
@@ -124,6 +121,12 @@ impl SenderError {
             Self::Gap { .. } | Self::Wallet(WalletError::Connect { .. }) => FaultClass::Reset,
             _ => FaultClass::Stop,
         }
+    }
+}
+
+impl From<Gap> for SenderError {
+    fn from(Gap { block, tip }: Gap) -> Self {
+        Self::Gap { block, tip }
     }
 }
 
@@ -204,10 +207,9 @@ pub struct Sender {
     client: Client,
     config: SenderConfig,
     wallet: Option<Arc<Wallet>>,
-    file: JobFile,
+    file: JobFile<Job>,
     jobs: BTreeMap<JobId, Job>,
-    /// Consecutive blocks that were looked at, lowest first; never empty.
-    blocks: Vec<BlockRef>,
+    blocks: Blocks,
     limits: Option<Limits>,
 }
 
@@ -226,9 +228,9 @@ impl Sender {
         wallet: Option<Arc<Wallet>>,
         start: BlockRef,
     ) -> Result<Self, SenderError> {
-        let file = JobFile::open(path, start)?;
+        let file = JobFile::<Job>::open(path, start)?;
         let jobs: BTreeMap<JobId, Job> = file.jobs()?.into_iter().map(|job| (job.id, job)).collect();
-        let blocks = file.blocks()?;
+        let blocks = Blocks::new(file.blocks()?);
         if let Some(wallet) = &wallet {
             // The wallet's file may be older than ours.
             for job in jobs.values() {
@@ -250,12 +252,12 @@ impl Sender {
 
     /// Returns the blocks that were looked at, lowest first, to start a follower with.
     pub fn known(&self) -> Vec<BlockRef> {
-        self.blocks.clone()
+        self.blocks.list()
     }
 
     /// Returns the last block that was looked at.
     pub fn tip(&self) -> BlockRef {
-        *self.blocks.last().expect("there is always a block")
+        self.blocks.tip()
     }
 
     /// Returns the jobs that are not done, oldest first.
@@ -294,35 +296,22 @@ impl Sender {
     pub fn apply(&mut self, event: &Event) -> Result<Vec<Report>, SenderError> {
         match event {
             Event::Connected(block) => self.connect(block),
-            Event::Disconnected(at) if self.blocks.contains(at) => self.roll_back(at.height),
+            Event::Disconnected(at) if self.blocks.contains(*at) => self.roll_back(at.height),
             _ => Ok(Vec::new()),
         }
     }
 
     fn connect(&mut self, block: &ChainBlock) -> Result<Vec<Report>, SenderError> {
-        if self.blocks.contains(&block.at()) {
-            return Ok(Vec::new());
-        }
-        let gap = SenderError::Gap {
-            block: block.at(),
-            tip: self.tip(),
+        let mut reports = match self.blocks.place(block)? {
+            Place::Known => return Ok(Vec::new()),
+            Place::Next => Vec::new(),
+            Place::Instead => self.roll_back(block.height)?,
         };
-        let previous = block.height.checked_sub(1).ok_or(gap)?;
-        let previous = BlockRef::new(previous, block.block.header.prev_blockhash);
-        if !self.blocks.contains(&previous) {
-            return Err(SenderError::Gap {
-                block: block.at(),
-                tip: self.tip(),
-            });
-        }
-        let mut reports = Vec::new();
-        if self.tip() != previous {
-            reports = self.roll_back(block.height)?;
-        }
+        let spent = spenders(&block.block);
         let mut changed = BTreeMap::new();
         for (id, job) in &self.jobs {
             let mut new = job.clone();
-            let found = confirm(&mut new, block);
+            let found = confirm(&mut new, block.at(), &spent);
             if new != *job {
                 changed.insert(*id, new);
                 reports.extend(found);
@@ -341,19 +330,7 @@ impl Sender {
 
     /// Forgets blocks from a height on, and what was confirmed in them.
     fn roll_back(&mut self, height: u32) -> Result<Vec<Report>, SenderError> {
-        let gone: Vec<BlockRef> = self
-            .blocks
-            .iter()
-            .filter(|b| b.height >= height)
-            .copied()
-            .collect();
-        if gone.len() == self.blocks.len() {
-            let block = BlockRef::new(height, self.tip().hash);
-            return Err(SenderError::Gap {
-                block,
-                tip: self.tip(),
-            });
-        }
+        self.blocks.can_forget_from(height)?;
         let (mut reports, mut changed) = (Vec::new(), BTreeMap::new());
         for (id, job) in &self.jobs {
             let mut new = job.clone();
@@ -383,7 +360,7 @@ impl Sender {
             ..Change::default()
         })?;
         self.jobs.append(&mut changed);
-        self.blocks.retain(|b| b.height < height);
+        self.blocks.forget_from(height);
         Ok(reports)
     }
 
@@ -504,7 +481,7 @@ impl Sender {
                 let tx = job.current(slot).tx.clone();
                 self.note_in_chain(id, slot, &tx, reports).await?;
             }
-            Outcome::Conflict(other) => {
+            Outcome::Conflict { by: other, .. } => {
                 let ours = job.slots[slot]
                     .versions
                     .iter()
@@ -520,8 +497,10 @@ impl Sender {
                     reports.push(wait(reason));
                 }
             }
-            Outcome::InputsMissing => reports.push(wait("an input is missing".into())),
-            Outcome::NoRoom(reason) | Outcome::Refused(reason) => reports.push(wait(reason)),
+            Outcome::InputMissing(_) => reports.push(wait("an input is missing".into())),
+            Outcome::Premature(reason) | Outcome::NoRoom(reason) | Outcome::Refused(reason) => {
+                reports.push(wait(reason))
+            }
         }
         Ok(())
     }
@@ -577,7 +556,7 @@ impl Sender {
     ) -> Result<(), SenderError> {
         let Some(at) = broadcast::locate(&self.client, tx)
             .await?
-            .filter(|at| self.blocks.contains(at))
+            .filter(|at| self.blocks.contains(*at))
         else {
             return Ok(());
         };
@@ -608,22 +587,16 @@ impl Sender {
 }
 
 /// Notes what a block confirms of a job, and what it confirms instead.
-fn confirm(job: &mut Job, block: &ChainBlock) -> Vec<Report> {
-    let (id, at) = (job.id, block.at());
+fn confirm(job: &mut Job, at: BlockRef, spent: &BTreeMap<OutPoint, Txid>) -> Vec<Report> {
+    let id = job.id;
     let mut reports = Vec::new();
-    let in_block: BTreeMap<OutPoint, Txid> = block
-        .block
-        .txdata
-        .iter()
-        .flat_map(|tx| inputs(tx).map(|input| (input, tx.compute_txid())))
-        .collect();
     for (place, slot) in job.slots.iter_mut().enumerate() {
         if slot.confirmed.is_some() || slot.conflict.is_some() {
             continue;
         }
         for (version, it) in slot.versions.iter().enumerate() {
             let txid = it.tx.compute_txid();
-            let spender = inputs(&it.tx).find_map(|input| in_block.get(&input).copied());
+            let spender = inputs(&it.tx).find_map(|input| spent.get(&input).copied());
             if spender == Some(txid) {
                 slot.confirmed = Some(Confirmed { at, version });
                 slot.conflict = None;

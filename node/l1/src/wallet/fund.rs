@@ -16,12 +16,14 @@ use super::{Inner, KeyError, PersistError, Wallet, WalletError};
 
 /// Weight of a taproot key-path witness: item count, length, signature of 64 bytes.
 pub const KEY_PATH_WITNESS: Weight = Weight::from_wu(1 + 1 + 64);
+/// Weight of no witness: its item count.
+pub(crate) const EMPTY_WITNESS: Weight = Weight::from_wu(1);
 /// Marker and flag of a transaction with witnesses.
 const SEGWIT_MARKER: Weight = Weight::from_wu(2);
 /// Confirmations that a coinbase output needs before it can be spent.
 const COINBASE_MATURITY: u32 = 100;
 /// Smallest change made. Policy calls a taproot output below 330 sat dust.
-const SMALLEST_CHANGE: Amount = Amount::from_sat(330);
+pub(crate) const SMALLEST_CHANGE: Amount = Amount::from_sat(330);
 /// How often coins are selected again with a higher rate to reach a lowest fee. Each time it comes closer.
 const FEE_ATTEMPTS: u32 = 8;
 /// Coins that one transaction takes at most: about 60 kvB of inputs would not leave room for a package.
@@ -86,6 +88,17 @@ impl Foreign {
             sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
         }
     }
+
+    /// Makes an input that spends a pay-to-anchor output, which anybody can, without a witness.
+    pub fn anchor(outpoint: OutPoint, value: Amount) -> Self {
+        let script_pubkey = ScriptBuf::new_p2a();
+        Self {
+            outpoint,
+            output: TxOut { value, script_pubkey },
+            witness: EMPTY_WITNESS,
+            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+        }
+    }
 }
 
 /// What a transaction shall do.
@@ -108,6 +121,11 @@ pub struct Funding {
     pub need_change: bool,
     /// Whether change of the wallet's own unconfirmed transactions may be spent.
     pub unconfirmed: bool,
+    /// The transaction's version: 2, or 3 for one that spends an unconfirmed output of version 3.
+    pub version: Version,
+    /// Whether the change is left alone until it is confirmed, so that nothing is built on a transaction that may be
+    /// replaced.
+    pub quiet_change: bool,
 }
 
 impl Funding {
@@ -122,6 +140,8 @@ impl Funding {
             replaces: Vec::new(),
             need_change: false,
             unconfirmed: true,
+            version: Version::TWO,
+            quiet_change: false,
         }
     }
 
@@ -172,11 +192,7 @@ impl Wallet {
     /// [`FundError`]; nothing is reserved then.
     pub fn fund(&self, request: &Funding) -> Result<Funded, FundError> {
         let inner = &mut *self.inner.lock();
-        let change = inner
-            .bdk
-            .next_unused_address(KeychainKind::Internal)
-            .script_pubkey();
-        inner.save()?;
+        let change = inner.change_script(request)?;
         let (required, optional) = inner.candidates(request)?;
         let mut rate = request.rate;
         for _ in 0..FEE_ATTEMPTS {
@@ -195,6 +211,58 @@ impl Wallet {
         Err(FundError::Request {
             reason: format!("the fee of {} is not reached", request.min_fee),
         })
+    }
+
+    /// Spends the coins that a request names, and no others, for exactly a fee; the rest is change. Reserves the coins.
+    ///
+    /// The request's rate and least fee do not count.
+    ///
+    /// # Errors
+    /// [`FundError`]; nothing is reserved then. [`FundError::Insufficient`] when not enough is left for change.
+    pub fn fund_exactly(&self, request: &Funding, fee: Amount) -> Result<Funded, FundError> {
+        let inner = &mut *self.inner.lock();
+        let script_pubkey = inner.change_script(request)?;
+        let (coins, _) = inner.candidates(request)?;
+        let given = coins.iter().map(|coin| coin.txout.value);
+        let given = given.chain(request.foreign.iter().map(|f| f.output.value));
+        let paid = request.outputs.iter().map(|output| output.value);
+        let needed = paid.chain([fee, SMALLEST_CHANGE]);
+        let (available, needed) = (sum(given)?, sum(needed)?);
+        let Some(more) = available.checked_sub(needed) else {
+            return Err(FundError::Insufficient { needed, available });
+        };
+        let value = more + SMALLEST_CHANGE;
+        let change = TxOut { value, script_pubkey };
+        let weight = weight(request, &coins, Some(&change.script_pubkey));
+        let change = Some(change);
+        inner.make_psbt(
+            request,
+            Draft {
+                coins,
+                change,
+                fee,
+                weight,
+            },
+        )
+    }
+
+    /// Returns the confirmed outputs that can be spent now, smallest first.
+    pub fn confirmed_coins(&self) -> Vec<(OutPoint, TxOut)> {
+        let inner = self.inner.lock();
+        let tip = inner.bdk.latest_checkpoint().block_id();
+        let free = inner.bdk.list_output().filter(|output| {
+            !output.is_spent
+                && !inner.reserved.contains(&output.outpoint)
+                && inner.may_spend(output, tip, false)
+        });
+        let mut coins: Vec<_> = free.map(|output| (output.outpoint, output.txout)).collect();
+        coins.sort_unstable_by_key(|(outpoint, output)| (output.value, *outpoint));
+        coins
+    }
+
+    /// Keeps coins for those that name them: no others are selected from them. Takes the place of what was held before.
+    pub fn hold(&self, coins: HashSet<OutPoint>) {
+        self.inner.lock().held = coins;
     }
 
     /// Signs the wallet's inputs and returns the transaction, when the foreign inputs are signed.
@@ -289,6 +357,18 @@ struct Draft {
 }
 
 impl Inner {
+    /// Returns a script for change. Durable when it returns.
+    fn change_script(&mut self, request: &Funding) -> Result<ScriptBuf, FundError> {
+        // Unconfirmed outputs of the keychain for receiving are not spent.
+        let keychain = match request.quiet_change {
+            true => KeychainKind::External,
+            false => KeychainKind::Internal,
+        };
+        let script = self.bdk.next_unused_address(keychain).script_pubkey();
+        self.save()?;
+        Ok(script)
+    }
+
     fn is_spent_by(&self, output: &LocalOutput, txid: Txid) -> bool {
         let spender = self.bdk.tx_graph().get_tx(txid);
         spender.is_some_and(|tx| tx.input.iter().any(|i| i.previous_output == output.outpoint))
@@ -307,6 +387,7 @@ impl Inner {
                 required.push(output);
             } else if !output.is_spent
                 && !self.reserved.contains(&output.outpoint)
+                && !self.held.contains(&output.outpoint)
                 && self.may_spend(&output, tip, request.unconfirmed)
             {
                 optional.push(output);
@@ -354,8 +435,11 @@ impl Inner {
         let mut psbt = Psbt::from_unsigned_tx(tx).map_err(|e| bad(&e))?;
         let mut inputs = Vec::new();
         for foreign in &request.foreign {
+            // An anchor asks for no witness, so it is signed already.
+            let anchor = foreign.output.script_pubkey == ScriptBuf::new_p2a();
             inputs.push(psbt::Input {
                 witness_utxo: Some(foreign.output.clone()),
+                final_script_witness: anchor.then(Witness::new),
                 ..Default::default()
             });
         }
@@ -372,6 +456,14 @@ impl Inner {
     }
 }
 
+fn sum(mut values: impl Iterator<Item = Amount>) -> Result<Amount, FundError> {
+    values
+        .try_fold(Amount::ZERO, |sum, value| sum.checked_add(value))
+        .ok_or_else(|| FundError::Request {
+            reason: "the amounts exceed all money".into(),
+        })
+}
+
 /// Selects coins at a rate. The fee is exact for the witnesses that are announced.
 fn select(
     request: &Funding,
@@ -380,16 +472,8 @@ fn select(
     optional: &[LocalOutput],
     change: &ScriptBuf,
 ) -> Result<Draft, FundError> {
-    let out_of_range = || FundError::Request {
-        reason: "the amounts exceed all money".into(),
-    };
-    let sum = |mut values: Box<dyn Iterator<Item = Amount> + '_>| {
-        values
-            .try_fold(Amount::ZERO, |sum, value| sum.checked_add(value))
-            .ok_or_else(out_of_range)
-    };
-    let paid = sum(Box::new(request.outputs.iter().map(|o| o.value)))?;
-    let given = sum(Box::new(request.foreign.iter().map(|f| f.output.value)))?;
+    let paid = sum(request.outputs.iter().map(|o| o.value))?;
+    let given = sum(request.foreign.iter().map(|f| f.output.value))?;
     let coins_of = |selected: Vec<Utxo>| {
         let local = selected.into_iter().filter_map(|utxo| match utxo {
             Utxo::Local(coin) => Some(coin),
@@ -404,7 +488,7 @@ fn select(
     } else {
         Amount::ZERO
     };
-    let goal = sum(Box::new([paid, fixed, least_change].into_iter()))?;
+    let goal = sum([paid, fixed, least_change].into_iter())?;
     let target = goal.checked_sub(given).unwrap_or(Amount::ZERO);
     let weigh = |coin: &LocalOutput| WeightedUtxo {
         satisfaction_weight: KEY_PATH_WITNESS,
@@ -431,7 +515,7 @@ fn select(
                 .selected,
         )
     };
-    let total = sum(Box::new(coins.iter().map(|c| c.txout.value).chain([given])))?;
+    let total = sum(coins.iter().map(|c| c.txout.value).chain([given]))?;
     let (with, without) = (
         weight(request, &coins, Some(change)),
         weight(request, &coins, None),
@@ -477,7 +561,7 @@ fn unsigned(request: &Funding, coins: &[LocalOutput], change: Option<&TxOut>) ->
         .iter()
         .map(|c| input(c.outpoint, Sequence::ENABLE_RBF_NO_LOCKTIME));
     Transaction {
-        version: Version::TWO,
+        version: request.version,
         lock_time: LockTime::ZERO,
         input: foreign.chain(own).collect(),
         output: request.outputs.iter().chain(change).cloned().collect(),

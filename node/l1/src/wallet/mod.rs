@@ -35,10 +35,10 @@ use bdk_wallet::{Balance, KeychainKind, PersistedWallet, Update, chain::BlockId,
 use bitcoin::{Address, Amount, Network, NetworkKind, OutPoint, Transaction, TxOut, Txid};
 use parking_lot::Mutex;
 
-pub(crate) use self::fund::fee;
+pub(crate) use self::fund::{EMPTY_WITNESS, SMALLEST_CHANGE, fee};
 use self::persist::WalletFile;
 pub use self::{
-    fund::{Foreign, FundError, Funded, Funding, SignedTx},
+    fund::{Foreign, FundError, Funded, Funding, KEY_PATH_WITNESS, SignedTx},
     keys::{KeyError, Keys, sign_key_path, sign_leaf},
     mempool::MempoolError,
     persist::PersistError,
@@ -86,6 +86,8 @@ struct Inner {
     file: WalletFile,
     /// Coins of transactions that are made but not sent yet.
     reserved: HashSet<OutPoint>,
+    /// Coins that are spent only where they are named.
+    held: HashSet<OutPoint>,
     /// Mempool transactions that were looked at.
     looked_at: HashSet<Txid>,
     /// The last time given to BDK, which decides between conflicting transactions by it.
@@ -132,6 +134,7 @@ impl Wallet {
             bdk,
             file,
             reserved: HashSet::new(),
+            held: HashSet::new(),
             looked_at: HashSet::new(),
             last_time,
         };

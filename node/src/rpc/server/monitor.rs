@@ -1,4 +1,4 @@
-//! The metrics listener: `/metrics`, `/healthz`, `/readyz`.
+//! The metrics listener: `/metrics`, `/healthz`, `/readyz`, and `/status` where there is one.
 
 use std::sync::Arc;
 
@@ -19,6 +19,11 @@ pub trait Monitor: Send + Sync + 'static {
     ///
     /// Says what it waits for.
     fn ready(&self) -> Result<(), String>;
+
+    /// What `/status` gives; without it there is no such path.
+    fn status(&self) -> Option<serde_json::Value> {
+        None
+    }
 }
 
 /// Serves the metrics listener until `shutdown`.
@@ -34,10 +39,18 @@ pub async fn serve_monitor(listener: TcpListener, monitor: Arc<dyn Monitor>, shu
         .boxed();
     let ready = warp::path!("readyz")
         .and(warp::get())
-        .map(move || ready_reply(monitor.ready()))
+        .map({
+            let monitor = monitor.clone();
+            move || ready_reply(monitor.ready())
+        })
+        .boxed();
+    let status = warp::path!("status")
+        .and(warp::get())
+        .map(move || status_reply(monitor.status()))
         .boxed();
     // Boxed, so that the server's future can be spawned.
-    let routes = metrics.or(health).unify().or(ready).unify().boxed();
+    let routes = metrics.or(health).unify().or(ready).unify();
+    let routes = routes.or(status).unify().boxed();
     warp::serve(routes)
         .incoming(listener)
         .graceful(shutdown.cancelled_owned())
@@ -51,6 +64,13 @@ fn ready_reply(ready: Result<(), String>) -> warp::reply::Response {
         Err(reason) => {
             warp::reply::with_status(format!("{reason}\n"), StatusCode::SERVICE_UNAVAILABLE).into_response()
         }
+    }
+}
+
+fn status_reply(status: Option<serde_json::Value>) -> warp::reply::Response {
+    match status {
+        Some(status) => warp::reply::json(&status).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

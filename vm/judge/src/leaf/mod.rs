@@ -4,6 +4,7 @@
 //! the way to the leaf around it (docs/judge.md). Its witness, bottom first, is the leaf's hints, then the prover's
 //! signatures, the first value's uppermost. Whoever satisfies it wins.
 
+mod template;
 mod value;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use bitcoin::ScriptBuf;
 use crate::script::{Assembler, Item, Mark, number};
 use crate::winternitz::{PublicKey, Reading, Signature, verify};
 
+pub use template::Template;
 pub use value::Value;
 
 /// Every digit of a value.

@@ -17,6 +17,14 @@ pub trait SignatureStore {
     fn first(&mut self, path: &KeyPath, value: &[u8]) -> Result<Vec<u8>, Self::Error>;
 }
 
+impl<S: SignatureStore> SignatureStore for &mut S {
+    type Error = S::Error;
+
+    fn first(&mut self, path: &KeyPath, value: &[u8]) -> Result<Vec<u8>, Self::Error> {
+        (**self).first(path, value)
+    }
+}
+
 /// Signs values, each key one value.
 #[derive(Debug)]
 pub struct Signer<S> {

@@ -43,6 +43,17 @@ pub struct Access {
     pub siblings: Vec<B256>,
 }
 
+/// The way to a node, as far down as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPath {
+    /// The lowest node on the way that is known: the node itself, or one above whose preimage is not.
+    pub node: B256,
+    /// The leaf, where it is one and known.
+    pub leaf: Option<[u8; 64]>,
+    /// The siblings from that node's level up.
+    pub siblings: Vec<B256>,
+}
+
 /// A node's hash before and after, and the siblings that both share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeWrite {

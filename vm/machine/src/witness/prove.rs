@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use bitsect_vm::state::hash_node;
 
-use super::{Access, NodeWrite, StepWitness, root_above};
+use super::{Access, KnownPath, NodeWrite, StepWitness, root_above};
 use crate::address::{
     A0, A1, A7, CONTROL, HASH_OF_NODE, KEY, LEAF_SIZE, NODE_FROM_HASH, REGISTERS, SHA256_PREIMAGE,
 };
@@ -11,7 +11,7 @@ use crate::execute::{Write, execute, memory_address};
 use crate::instruction::Instruction;
 use crate::machine::{Machine, Missing, Status, node_place};
 use crate::oracle::Oracle;
-use crate::tree::Place;
+use crate::tree::{Place, Unknown};
 
 /// What a step reads, and the place of what it writes beside control.
 #[derive(Default)]
@@ -78,6 +78,39 @@ impl Machine {
         })
     }
 
+    /// Gives the leaf that holds an address, and the path from there to the root.
+    ///
+    /// # Errors
+    /// Where the oracle lacks a preimage.
+    pub fn prove_leaf(&mut self, address: u32, oracle: &dyn Oracle) -> Result<Access, Missing> {
+        self.flush();
+        self.access(address, oracle)
+    }
+
+    /// Gives the way to a node in the state as it is, as far down as its preimages are known.
+    pub fn known_path(&mut self, address: u32, level: u32, oracle: &dyn Oracle) -> KnownPath {
+        self.root();
+        let place = Place::at(address, level);
+        if self.tree.has_opaque() {
+            // What lies above the place is looked into as far as it goes: what is left hidden is asked for below.
+            let _ = self.tree.reveal(&mut self.memory, Place::leaf(address), oracle);
+        }
+        let hidden = self.tree.opaque_above(place);
+        let (lowest, node) = match hidden.filter(|(above, _)| above.level >= level) {
+            Some((above, hash)) => (above, hash),
+            None => {
+                let hash = self.tree.hash(&mut self.memory, place, oracle);
+                (place, hash.unwrap_or_else(|Unknown(hash)| hash))
+            }
+        };
+        let leaf = (level == 0 && hidden.is_none()).then(|| *self.memory.leaf(place.index));
+        KnownPath {
+            node,
+            leaf,
+            siblings: self.tree.siblings(&mut self.memory, lowest),
+        }
+    }
+
     fn plan(&mut self, oracle: &dyn Oracle) -> Result<Plan, Missing> {
         let mut plan = Plan {
             reads: vec![CONTROL],
@@ -135,7 +168,11 @@ impl Machine {
         Ok(())
     }
 
-    fn access(&mut self, address: u32, oracle: &dyn Oracle) -> Result<Access, Missing> {
+    /// Gives a leaf and the path from it to the root of the state as it is.
+    ///
+    /// # Errors
+    /// Where the oracle lacks a preimage.
+    pub fn access(&mut self, address: u32, oracle: &dyn Oracle) -> Result<Access, Missing> {
         let place = Place::leaf(address);
         if self.tree.has_opaque() {
             self.reveal(address, oracle)?;

@@ -1,44 +1,65 @@
-//! The sender's file.
+//! A file of jobs.
 //!
 //! redb. Table `jobs`: id (u64) -> job as JSON. Table `blocks`: height (u32) -> block hash (32 bytes, internal order): the
-//! last blocks whose transactions were looked at. Table `meta`: `format` -> 1, `next` -> the next job's id. A block and what it
-//! changes in jobs is one transaction, and so is every step before a broadcast.
+//! last blocks whose transactions were looked at. Table `meta`: `format` -> the kind of jobs, `next` -> the next job's id, and
+//! other numbers of the owner. A block and what it changes in jobs is one transaction, and so is every step before a
+//! broadcast.
 
-use std::path::Path;
+use std::{marker::PhantomData, path::Path};
 
 use bitcoin::{BlockHash, hashes::Hash};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::job::{Job, JobId};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::JobId;
 use crate::{BlockRef, store::StoreError};
 
 const JOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("jobs");
 const BLOCKS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("blocks");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const FORMAT: u64 = 1;
 /// Blocks kept: as deep as a reorg is followed.
 const KEPT_BLOCKS: u32 = 2016;
 
+/// A job that a file can hold.
+pub(crate) trait Stored: Serialize + DeserializeOwned {
+    /// Says which kind of jobs and which layout a file has.
+    const FORMAT: u64;
+
+    fn id(&self) -> JobId;
+}
+
 #[derive(Debug)]
-pub(super) struct JobFile {
+pub(crate) struct JobFile<J> {
     database: Database,
+    jobs: PhantomData<fn() -> J>,
 }
 
 /// What one transaction changes.
-#[derive(Default)]
-pub(super) struct Change<'a> {
+pub(crate) struct Change<'a, J> {
     /// Jobs to write.
-    pub(super) jobs: Vec<&'a Job>,
+    pub(crate) jobs: Vec<&'a J>,
     /// Jobs to remove.
-    pub(super) finished: Vec<JobId>,
+    pub(crate) finished: Vec<JobId>,
     /// Blocks from this height on are gone.
-    pub(super) forget_from: Option<u32>,
+    pub(crate) forget_from: Option<u32>,
     /// A block was looked at.
-    pub(super) block: Option<BlockRef>,
+    pub(crate) block: Option<BlockRef>,
 }
 
-impl JobFile {
-    pub(super) fn open(path: &Path, start: BlockRef) -> Result<Self, StoreError> {
+impl<J> Default for Change<'_, J> {
+    fn default() -> Self {
+        Self {
+            jobs: Vec::new(),
+            finished: Vec::new(),
+            forget_from: None,
+            block: None,
+        }
+    }
+}
+
+impl<J: Stored> JobFile<J> {
+    pub(crate) fn open(path: &Path, start: BlockRef) -> Result<Self, StoreError> {
         let database = Database::create(path)?;
         let write = database.begin_write()?;
         {
@@ -47,10 +68,10 @@ impl JobFile {
             let format = meta.get("format")?.map(|value| value.value());
             match format {
                 None => {
-                    meta.insert("format", FORMAT)?;
+                    meta.insert("format", J::FORMAT)?;
                 }
-                Some(got) if got != FORMAT => {
-                    let (expected, got) = (FORMAT.to_string(), got.to_string());
+                Some(got) if got != J::FORMAT => {
+                    let (expected, got) = (J::FORMAT.to_string(), got.to_string());
                     return Err(StoreError::Mismatch {
                         what: "format",
                         expected,
@@ -65,10 +86,13 @@ impl JobFile {
             }
         }
         write.commit()?;
-        Ok(Self { database })
+        Ok(Self {
+            database,
+            jobs: PhantomData,
+        })
     }
 
-    pub(super) fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+    pub(crate) fn jobs(&self) -> Result<Vec<J>, StoreError> {
         let table = self.database.begin_read()?.open_table(JOBS)?;
         let mut jobs = Vec::new();
         for entry in table.iter()? {
@@ -78,7 +102,7 @@ impl JobFile {
         Ok(jobs)
     }
 
-    pub(super) fn blocks(&self) -> Result<Vec<BlockRef>, StoreError> {
+    pub(crate) fn blocks(&self) -> Result<Vec<BlockRef>, StoreError> {
         let table = self.database.begin_read()?.open_table(BLOCKS)?;
         let mut blocks = Vec::new();
         for entry in table.iter()? {
@@ -92,7 +116,7 @@ impl JobFile {
     }
 
     /// Returns an id that was never returned before, also after a crash.
-    pub(super) fn next_id(&self) -> Result<JobId, StoreError> {
+    pub(crate) fn next_id(&self) -> Result<JobId, StoreError> {
         let write = self.database.begin_write()?;
         let id = {
             let mut meta = write.open_table(META)?;
@@ -104,14 +128,33 @@ impl JobFile {
         Ok(JobId(id))
     }
 
+    /// Returns a number of the owner.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let table = self.database.begin_read()?.open_table(META)?;
+        Ok(table.get(name)?.map(|value| value.value()))
+    }
+
+    /// Writes numbers of the owner. When it fails none is written.
+    pub(crate) fn set_numbers(&self, numbers: &[(&str, u64)]) -> Result<(), StoreError> {
+        let write = self.database.begin_write()?;
+        {
+            let mut meta = write.open_table(META)?;
+            for (name, number) in numbers {
+                meta.insert(*name, number)?;
+            }
+        }
+        write.commit()?;
+        Ok(())
+    }
+
     /// Writes a change. When it fails nothing is written.
-    pub(super) fn write(&self, change: &Change<'_>) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, change: &Change<'_, J>) -> Result<(), StoreError> {
         let write = self.database.begin_write()?;
         {
             let mut jobs = write.open_table(JOBS)?;
             for job in &change.jobs {
-                let bytes = serde_json::to_vec(job).map_err(|e| damaged(job.id.0, &e))?;
-                jobs.insert(job.id.0, bytes.as_slice())?;
+                let bytes = serde_json::to_vec(job).map_err(|e| damaged(job.id().0, &e))?;
+                jobs.insert(job.id().0, bytes.as_slice())?;
             }
             for id in &change.finished {
                 jobs.remove(id.0)?;

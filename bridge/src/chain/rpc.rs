@@ -1,0 +1,216 @@
+//! The chain as a node's JSON-RPC gives it: for an operator, whose own node it is.
+
+use std::time::Duration;
+
+use alloy_primitives::{B256, Bytes};
+use bitsect_vm::record::UnitRecord;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Answer, Chain, ChainError};
+
+/// How long a node may take for an answer: a unit far back wants many changes reversed.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A chain behind a node's JSON-RPC.
+#[derive(Clone, Debug)]
+pub struct RpcChain {
+    url: String,
+    client: reqwest::Client,
+    program: Option<Vec<u8>>,
+}
+
+/// A JSON-RPC answer.
+#[derive(Deserialize)]
+struct Reply {
+    result: Option<Value>,
+    error: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    message: String,
+}
+
+/// What `rollup_syncStatus` gives, as far as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SyncStatus {
+    units: u64,
+    l1_processed: Processed,
+}
+
+#[derive(Deserialize)]
+struct Processed {
+    height: u32,
+}
+
+/// What `rollup_chainStateAt` gives, as far as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StateAnswer {
+    chain_state: B256,
+}
+
+/// What `rollup_unitRecord` gives.
+#[derive(Deserialize)]
+struct RecordAnswer {
+    record: Bytes,
+    params: Bytes,
+}
+
+impl RpcChain {
+    /// Makes the chain of the node at a URL. `program` is the ELF file that disputes run, with the chain's parameters in it
+    /// (`bitsect-node unit --guest`); without one there are states and records only.
+    ///
+    /// # Errors
+    /// [`ChainError::Unreachable`] where no HTTP client can be made.
+    pub fn new(url: impl Into<String>, program: Option<Vec<u8>>) -> Result<Self, ChainError> {
+        let url = url.into();
+        let client = reqwest::Client::builder().timeout(TIMEOUT).build();
+        let client = client.map_err(|error| unreachable_at(&url, &error))?;
+        Ok(Self { url, client, program })
+    }
+
+    /// Calls a method.
+    async fn call(&self, method: &'static str, params: Value) -> Result<Result<Value, Fault>, ChainError> {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let response = self.client.post(&self.url).json(&request).send().await;
+        let response = response.map_err(|error| unreachable_at(&self.url, &error))?;
+        if response.status().is_server_error() || response.status().as_u16() == 429 {
+            return Err(ChainError::Unreachable {
+                place: self.url.clone(),
+                reason: format!("HTTP status {}", response.status()),
+            });
+        }
+        let bytes = response.bytes().await;
+        let bytes = bytes.map_err(|error| unreachable_at(&self.url, &error))?;
+        let reply: Reply = read(method, &bytes)?;
+        Ok(match reply.error {
+            Some(fault) => Err(fault),
+            None => Ok(reply.result.unwrap_or_default()),
+        })
+    }
+
+    /// Calls a method that has no reason to refuse.
+    async fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
+        let result = self.call(method, params).await?;
+        let result = result.map_err(|fault| ChainError::Malformed {
+            what: method,
+            rule: format!("the node refuses: {}", fault.message),
+        })?;
+        form(method, result)
+    }
+
+    async fn unit_record(&self, unit: u64) -> Result<Option<UnitRecord>, ChainError> {
+        const METHOD: &str = "rollup_unitRecord";
+        let result = self.call(METHOD, json!([unit])).await?;
+        let result = result.map_err(|fault| ChainError::NotHeld {
+            unit,
+            reason: fault.message,
+        })?;
+        let Some(answer) = form::<Option<RecordAnswer>>(METHOD, result)? else {
+            return Ok(None);
+        };
+        if let Some(program) = &self.program
+            && !holds(program, &answer.params)
+        {
+            let params_bytes = answer.params.len();
+            return Err(ChainError::Program { params_bytes });
+        }
+        let record = UnitRecord::decode(&answer.record);
+        record.map(Some).map_err(|error| ChainError::Malformed {
+            what: METHOD,
+            rule: error.to_string(),
+        })
+    }
+}
+
+impl Chain for RpcChain {
+    fn unit_count(&self) -> Answer<'_, u64> {
+        Box::pin(async {
+            let status: SyncStatus = self.ask("rollup_syncStatus", json!([])).await?;
+            Ok(status.units)
+        })
+    }
+
+    fn l1_height(&self) -> Answer<'_, u32> {
+        Box::pin(async {
+            let status: SyncStatus = self.ask("rollup_syncStatus", json!([])).await?;
+            Ok(status.l1_processed.height)
+        })
+    }
+
+    fn state(&self, unit: u64) -> Answer<'_, Option<B256>> {
+        Box::pin(async move {
+            let answer: Option<StateAnswer> = self.ask("rollup_chainStateAt", json!([unit])).await?;
+            Ok(answer.map(|answer| answer.chain_state))
+        })
+    }
+
+    fn record(&self, unit: u64) -> Answer<'_, Option<UnitRecord>> {
+        Box::pin(self.unit_record(unit))
+    }
+
+    /// A node serves no L1 blocks: an operator knows what its own records hold.
+    fn l1_block(&self, _: B256) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn program(&self) -> Result<&[u8], ChainError> {
+        self.program.as_deref().ok_or(ChainError::NoProgram)
+    }
+}
+
+fn unreachable_at(url: &str, error: &reqwest::Error) -> ChainError {
+    // The error's own text says only that something failed; why is in its sources.
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(deeper) = source {
+        reason = format!("{reason}: {deeper}");
+        source = deeper.source();
+    }
+    ChainError::Unreachable {
+        place: url.to_owned(),
+        reason,
+    }
+}
+
+fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, ChainError> {
+    serde_json::from_slice(bytes).map_err(|error| malformed(what, &error))
+}
+
+fn form<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<T, ChainError> {
+    serde_json::from_value(value).map_err(|error| malformed(what, &error))
+}
+
+fn malformed(what: &'static str, error: &serde_json::Error) -> ChainError {
+    let rule = error.to_string();
+    ChainError::Malformed { what, rule }
+}
+
+/// Whether a program has these parameters in it. They are hundreds of bytes with hashes among them: not there by chance.
+fn holds(program: &[u8], params: &[u8]) -> bool {
+    !params.is_empty() && program.windows(params.len()).any(|window| window == params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_by_its_parameters() {
+        assert!(holds(b"xxparamsyy", b"params"));
+        assert!(!holds(b"xxparamyy", b"params"));
+        assert!(!holds(b"xx", b""));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_is_told_apart() {
+        let chain = RpcChain::new("http://127.0.0.1:1", None).unwrap();
+        let error = chain.unit_count().await.unwrap_err();
+        assert_eq!(error.class(), bitsect_l1::FaultClass::Retry, "{error}");
+        assert_eq!(chain.program(), Err(ChainError::NoProgram));
+    }
+}

@@ -1,0 +1,219 @@
+//! A challenger's duties: judge claims, choose, win, collect.
+
+use alloy_primitives::B256;
+use bitcoin::Amount;
+
+use super::core::Core;
+use super::knowledge::Knowledge;
+use super::operator::{PartyError, Wanted, label, position};
+use super::store::DaemonStore;
+use crate::game::Stage;
+use crate::game::challenger::{Reply, reply};
+use crate::secret::PairPath;
+use crate::slot::{Duty, Hand, Main, challenger_duties};
+use crate::transaction::NEXT_OUTPUT;
+
+/// What a challenger makes of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is true.
+    True,
+    /// It is false.
+    False,
+    /// The chain is not derived up to the claim's block yet.
+    Unknown,
+}
+
+/// A challenger of some slots.
+#[derive(Debug)]
+pub struct Challenger {
+    hand: Hand<DaemonStore>,
+    deployment: B256,
+    /// Its number in each slot.
+    pairs: Vec<Option<usize>>,
+}
+
+/// Judges a slot's claim. It cannot be about blocks that come after it, so that one about units which are not there once
+/// the chain is derived up to its block is false.
+///
+/// # Errors
+/// Where the chain fails.
+pub async fn judge(
+    core: &Core,
+    slot: usize,
+    knowledge: &Knowledge,
+) -> Result<Option<Judgement>, crate::chain::ChainError> {
+    let Some(claim) = core.state(slot).claim else {
+        return Ok(None);
+    };
+    // Asked for first: what is derived in between may only add units.
+    let derived = knowledge.derived().await?;
+    let ours = knowledge.state(u64::from(claim.count)).await?;
+    Ok(Some(match ours {
+        Some(ours) if bitsect_judge::step::cut(&ours) == claim.state => Judgement::True,
+        Some(_) => Judgement::False,
+        None if derived >= claim.height => Judgement::False,
+        None => Judgement::Unknown,
+    }))
+}
+
+impl Challenger {
+    /// Takes a challenger's secrets, and its number in each slot.
+    pub const fn new(hand: Hand<DaemonStore>, deployment: B256, pairs: Vec<Option<usize>>) -> Self {
+        Self {
+            hand,
+            deployment,
+            pairs,
+        }
+    }
+
+    const fn path(&self, slot: usize, pair: usize) -> PairPath {
+        PairPath {
+            deployment: self.deployment,
+            slot: slot as u32,
+            pair: pair as u32,
+        }
+    }
+
+    /// Gives its number in a slot.
+    pub fn pair(&self, slot: usize) -> Option<usize> {
+        self.pairs.get(slot).copied().flatten()
+    }
+
+    /// Stores what Bitcoin shows of its own moves, in case its file was lost.
+    ///
+    /// # Errors
+    /// Where the file has something else: another process has the same keys.
+    pub fn restore(&mut self, core: &Core, slot: usize) -> Result<(), PartyError> {
+        let Some(pair) = self.pair(slot) else {
+            return Ok(());
+        };
+        let rounds = core.slots()[slot].graph.params.rounds;
+        let published = &core.state(slot).branches[pair].published;
+        Ok(self
+            .hand
+            .restore_challenger(&self.path(slot, pair), published, rounds)?)
+    }
+
+    /// Does what is due in a slot; gives the run that is needed first.
+    ///
+    /// # Errors
+    /// [`PartyError`]; what was submitted stays so.
+    pub async fn act(
+        &mut self,
+        core: &mut Core,
+        slot: usize,
+        knowledge: &mut Knowledge,
+    ) -> Result<Vec<Wanted>, PartyError> {
+        let Some(pair) = self.pair(slot) else {
+            return Ok(vec![]);
+        };
+        let graph = core.slots()[slot].graph.clone();
+        let mut wanted = Vec::new();
+        for duty in challenger_duties(&graph.params, core.state(slot), pair, core.tip()) {
+            match duty {
+                Duty::Judge { deadline } => {
+                    let judged = judge(core, slot, knowledge).await?;
+                    let challenge = &graph.pairs[pair].stages[&Stage::Units(0)].ask;
+                    if judged == Some(Judgement::False) && !core.carries(challenge) {
+                        let transaction = core.actor(slot).challenge(pair, self.hand.key())?;
+                        let label = format!("challenge of slot {slot}");
+                        core.submit(label, transaction, Amount::ZERO, deadline)?;
+                    }
+                }
+                Duty::Choose { stage, deadline } => {
+                    let need = self
+                        .choose(core, (slot, pair, stage), deadline, knowledge)
+                        .await?;
+                    wanted.extend(need);
+                }
+                Duty::Collect { pair, stage } => self.collect(core, (slot, pair, stage))?,
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+
+    async fn choose(
+        &mut self,
+        core: &mut Core,
+        (slot, pair, stage): (usize, usize, Stage),
+        deadline: u32,
+        knowledge: &mut Knowledge,
+    ) -> Result<Option<Wanted>, PartyError> {
+        let graph = core.slots()[slot].graph.clone();
+        let output = graph.pairs[pair].stages[&stage].answer.output(NEXT_OUTPUT);
+        if core.is_under_way(output.outpoint) {
+            return Ok(None);
+        }
+        let published = core.state(slot).branches[pair].published.clone();
+        if let Some(win) = core.actor(slot).win(pair, stage, &published) {
+            tracing::info!(
+                slot,
+                pair,
+                ?stage,
+                leaf = win.name,
+                "a leaf proves the claim false"
+            );
+            let (actor, state, key) = (core.actor(slot), core.state(slot), self.hand.key());
+            let (transaction, fee) = if state.main == Main::Claimed {
+                let fee = Amount::from_sat(graph.params.verdict_fee_sats);
+                (actor.verdict(pair, stage, &win, key)?, fee)
+            } else {
+                (actor.recover_won(state, pair, (stage, &win), key)?, Amount::ZERO)
+            };
+            core.submit(label("verdict", slot, pair, stage), transaction, fee, deadline)?;
+            return Ok(None);
+        }
+        let Some(position) = position(&graph, core.state(slot), pair) else {
+            return Ok(None);
+        };
+        knowledge.look(&position).await?;
+        match tokio::task::block_in_place(|| reply(&position, &*knowledge)) {
+            Ok(Reply::Choose(option)) => {
+                let path = self.path(slot, pair);
+                let transaction = self
+                    .hand
+                    .choose(&core.actor(slot), &path, stage, option, &published)?;
+                core.submit(
+                    label("choice", slot, pair, stage),
+                    transaction,
+                    Amount::ZERO,
+                    deadline,
+                )?;
+                Ok(None)
+            }
+            Ok(other) => {
+                tracing::error!(slot, pair, ?stage, ?other, "no move: the branch will be lost");
+                Ok(None)
+            }
+            Err(need) => Ok(Some(Wanted { slot, position, need })),
+        }
+    }
+
+    fn collect(&self, core: &mut Core, (slot, pair, stage): (usize, usize, Stage)) -> Result<(), PartyError> {
+        let output = core.slots()[slot].graph.pairs[pair].stages[&stage]
+            .ask
+            .output(NEXT_OUTPUT);
+        if core.is_under_way(output.outpoint) {
+            return Ok(());
+        }
+        let transaction = {
+            let (actor, state, key) = (core.actor(slot), core.state(slot), self.hand.key());
+            if state.main == Main::Claimed {
+                actor.timeout(pair, stage, key)?
+            } else {
+                actor.recover_late(state, pair, stage, key)?
+            }
+        };
+        // The operator may still answer: the sooner the better.
+        let deadline = core.tip() + 1;
+        core.submit(
+            label("timeout", slot, pair, stage),
+            transaction,
+            Amount::ZERO,
+            deadline,
+        )?;
+        Ok(())
+    }
+}

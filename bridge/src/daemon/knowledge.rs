@@ -1,0 +1,180 @@
+//! What a daemon knows of the chain and of the machine's runs, as the players ask for it.
+
+use core::ops::Range;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use bitsect_machine::{Oracle, Sha256Preimage};
+
+use crate::chain::{Chain, ChainError, RunError, Runner, Trace, unit_input};
+use crate::game::position::Position;
+use crate::game::truth::{Need, Path, Place, Truth};
+use crate::game::units;
+
+/// Traces that are kept at once: of the unit that is played about, by the prover's input and by the true one.
+const KEPT_TRACES: usize = 4;
+
+/// The true chain and runs of its units, as far as they were asked for.
+pub struct Knowledge {
+    chain: Arc<dyn Chain>,
+    runner: Runner,
+    text: Range<u32>,
+    /// The unit that the slot starts behind.
+    start: u64,
+    states: BTreeMap<u64, B256>,
+    inputs: BTreeMap<u64, [u8; 64]>,
+    traces: HashMap<[u8; 64], Arc<Trace>>,
+}
+
+/// Why something cannot be known now.
+#[derive(Debug, thiserror::Error)]
+pub enum KnowledgeError {
+    /// The chain failed.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A run is of no unit that is known.
+    #[error("unit {unit} is not derived yet")]
+    NotDerived {
+        /// The unit.
+        unit: u64,
+    },
+}
+
+impl core::fmt::Debug for Knowledge {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Knowledge(from unit {})", self.start)
+    }
+}
+
+impl Knowledge {
+    /// Knows what a chain gives, of a slot that starts behind so many units.
+    pub fn new(chain: Arc<dyn Chain>, runner: Runner, start: u64) -> Self {
+        Self {
+            text: runner.program().text.clone(),
+            chain,
+            runner,
+            start,
+            states: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            traces: HashMap::new(),
+        }
+    }
+
+    /// Gives the chain state after so many units from the slot's start; `None` where fewer are done.
+    ///
+    /// # Errors
+    /// Where the chain fails.
+    pub async fn state(&self, units: u64) -> Result<Option<B256>, ChainError> {
+        self.chain.state(self.start + units).await
+    }
+
+    /// Gets to know what the players ask of a branch without running anything: chain states, and the unit's input. Reorgs
+    /// change them, so they are asked for anew each time.
+    ///
+    /// # Errors
+    /// Where the chain fails.
+    pub async fn look(&mut self, position: &Position) -> Result<(), ChainError> {
+        let rounds = position.rounds();
+        let search = units(rounds);
+        let choices = position.unit_choices();
+        let mut wanted = vec![u64::from(position.claim().count)];
+        for round in 0..=choices.len().min(usize::from(rounds.units) - 1) {
+            wanted.extend(search.asked(&choices[..round]));
+        }
+        if let Some(unit) = position.unit() {
+            wanted.extend([unit, unit + 1]);
+            match self.chain.record(self.start + unit).await? {
+                Some(record) => self.inputs.insert(unit, record.input()),
+                None => self.inputs.remove(&unit),
+            };
+        }
+        self.states.clear();
+        let claimed = u64::from(position.claim().count);
+        for units in wanted {
+            // Behind the claim's last unit its state repeats.
+            if let Some(state) = self.chain.state(self.start + units.min(claimed)).await? {
+                self.states.insert(units, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs what a player needs, in the background: it takes as long as the unit's run.
+    pub fn run(
+        &self,
+        position: &Position,
+        input: [u8; 64],
+    ) -> impl Future<Output = Result<Arc<Trace>, KnowledgeError>> + Send + use<> {
+        let unit = self.start + position.unit().unwrap_or_default();
+        let (chain, runner) = (Arc::clone(&self.chain), self.runner.clone());
+        async move {
+            let input = unit_input(chain.as_ref(), unit, Some(input)).await?;
+            let input = input.ok_or(KnowledgeError::NotDerived { unit })?;
+            Ok(runner.start(input).trace().await?)
+        }
+    }
+
+    /// Keeps a run.
+    pub fn insert(&mut self, input: [u8; 64], trace: Arc<Trace>) {
+        if self.traces.len() >= KEPT_TRACES {
+            self.traces.clear();
+        }
+        self.traces.insert(input, trace);
+    }
+
+    /// Gives the L1 block up to which the chain is derived.
+    ///
+    /// # Errors
+    /// Where the chain fails.
+    pub async fn derived(&self) -> Result<u32, ChainError> {
+        self.chain.l1_height().await
+    }
+
+    fn trace(&self, input: &[u8; 64], step: u64) -> Result<&Trace, Need> {
+        let need = Need { input: *input, step };
+        self.traces.get(input).map(Arc::as_ref).ok_or(need)
+    }
+}
+
+impl Truth for Knowledge {
+    fn text(&self) -> Range<u32> {
+        self.text.clone()
+    }
+
+    fn chain_state(&self, units: u64) -> Option<B256> {
+        self.states.get(&units).copied()
+    }
+
+    fn input(&self, units: u64) -> Option<[u8; 64]> {
+        self.inputs.get(&units).copied()
+    }
+
+    fn machine_state(&self, input: &[u8; 64], step: u64) -> Result<Option<B256>, Need> {
+        let state = self.trace(input, step)?.state_at(step);
+        state.map_err(|_| Need { input: *input, step })
+    }
+
+    fn path(&self, input: &[u8; 64], step: u64, place: Place) -> Result<Path, Need> {
+        let trace = self.trace(input, step)?;
+        let failed = |_| Need { input: *input, step };
+        let Some(mut machine) = trace.machine_at(step).map_err(failed)? else {
+            return Ok(Path::default());
+        };
+        let known = machine.known_path(place.address, place.level, trace.input().preimages());
+        Ok(match known.leaf {
+            Some(leaf) => Path::to_leaf(place.address, leaf, &known.siblings),
+            None => Path::to_node(place, known.node, &known.siblings),
+        })
+    }
+
+    fn sha256(&self, digest: &B256) -> Option<Sha256Preimage> {
+        let traces = self.traces.values();
+        traces
+            .filter_map(|trace| trace.input().preimages().sha256(digest))
+            .next()
+    }
+}

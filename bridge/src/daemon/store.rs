@@ -1,0 +1,301 @@
+//! What a daemon must not forget: what it has signed and opened, and what Bitcoin said of its slots.
+//!
+//! One redb file. `signed`: a key path (the deployment's 32 bytes, then slot, pair, step and value, 4 bytes each,
+//! big-endian) -> the value; nothing is ever changed or removed. `seen`: slot, height and place in the block (4 bytes each,
+//! big-endian) -> the transaction. `blocks`: height -> hash. `meta`: `format` = 1, `deployment`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, Transaction, consensus};
+use bitsect_judge::winternitz::{KeyPath, SignatureStore};
+use bitsect_l1::BlockRef;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+const SIGNED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("signed");
+const SEEN: TableDefinition<'_, (u32, u32, u32), &[u8]> = TableDefinition::new("seen");
+const BLOCKS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("blocks");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+const FORMAT: u32 = 1;
+/// Blocks that are remembered, and so how deep a reorg can be followed: two weeks.
+const REMEMBERED: u32 = 2016;
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct DaemonStore(Arc<Database>);
+
+/// A transaction of a slot in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The slot.
+    pub slot: u32,
+    /// Its place in the block.
+    pub index: u32,
+    /// The transaction.
+    pub transaction: Transaction,
+}
+
+/// The file failed: nothing is shown that it does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonStoreError {
+    /// The database failed.
+    #[error("daemon's file: {0}")]
+    Database(#[from] Box<redb::Error>),
+    /// It is of another deployment, or format.
+    #[error("daemon's file: {field}: expected {expected}, got {got}")]
+    Other {
+        /// The field.
+        field: &'static str,
+        /// What is expected.
+        expected: String,
+        /// What the file has.
+        got: String,
+    },
+    /// A transaction in it cannot be read.
+    #[error("daemon's file: transaction of slot {slot} in block {height}: {error}")]
+    Transaction {
+        /// The slot.
+        slot: u32,
+        /// The block.
+        height: u32,
+        /// What is wrong.
+        error: consensus::encode::Error,
+    },
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {
+        $(impl From<$error> for DaemonStoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        })*
+    };
+}
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);
+
+fn key(path: &KeyPath) -> [u8; 48] {
+    let mut key = [0; 48];
+    let (deployment, rest) = key.split_at_mut(32);
+    deployment.copy_from_slice(path.deployment.as_slice());
+    let numbers = [path.slot, path.pair, path.step, path.value];
+    for (to, number) in rest.as_chunks_mut::<4>().0.iter_mut().zip(numbers) {
+        *to = number.to_be_bytes();
+    }
+    key
+}
+
+impl DaemonStore {
+    /// Opens the file of a deployment, or makes it.
+    ///
+    /// # Errors
+    /// Where it is of another deployment, or cannot be used.
+    pub fn open(path: &Path, deployment: B256) -> Result<Self, DaemonStoreError> {
+        let database = Database::create(path)?;
+        let write = database.begin_write()?;
+        {
+            let mut meta = write.open_table(META)?;
+            for (field, bytes) in [
+                ("format", FORMAT.to_be_bytes().to_vec()),
+                ("deployment", deployment.to_vec()),
+            ] {
+                let got = meta.get(field)?.map(|value| value.value().to_vec());
+                match got {
+                    None => drop(meta.insert(field, bytes.as_slice())?),
+                    Some(got) if got != bytes => {
+                        return Err(DaemonStoreError::Other {
+                            field,
+                            expected: hex::encode(bytes),
+                            got: hex::encode(got),
+                        });
+                    }
+                    Some(_) => {}
+                }
+            }
+            write.open_table(SIGNED)?;
+            write.open_table(SEEN)?;
+            write.open_table(BLOCKS)?;
+        }
+        write.commit()?;
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// Gives the blocks that were looked at, lowest first.
+    ///
+    /// # Errors
+    /// Where the file fails.
+    pub fn blocks(&self) -> Result<Vec<BlockRef>, DaemonStoreError> {
+        let read = self.0.begin_read()?;
+        let table = read.open_table(BLOCKS)?;
+        let mut blocks = Vec::new();
+        for row in table.iter()? {
+            let (height, hash) = row?;
+            blocks.push(BlockRef::new(
+                height.value(),
+                BlockHash::from_byte_array(*hash.value()),
+            ));
+        }
+        Ok(blocks)
+    }
+
+    /// Gives all transactions of slots, in the order of the chain, with their heights.
+    ///
+    /// # Errors
+    /// Where the file fails, or does not hold what was written.
+    pub fn seen(&self) -> Result<Vec<(u32, Seen)>, DaemonStoreError> {
+        let read = self.0.begin_read()?;
+        let table = read.open_table(SEEN)?;
+        let mut seen = Vec::new();
+        for row in table.iter()? {
+            let (key, bytes) = row?;
+            let (slot, height, index) = key.value();
+            let transaction = consensus::deserialize(bytes.value());
+            let transaction =
+                transaction.map_err(|error| DaemonStoreError::Transaction { slot, height, error })?;
+            seen.push((
+                height,
+                Seen {
+                    slot,
+                    index,
+                    transaction,
+                },
+            ));
+        }
+        seen.sort_by_key(|(height, seen)| (*height, seen.index));
+        Ok(seen)
+    }
+
+    /// Adds a block with the transactions of slots in it.
+    ///
+    /// # Errors
+    /// Where the file fails; then nothing is added.
+    pub fn connect(&self, at: BlockRef, seen: &[Seen]) -> Result<(), DaemonStoreError> {
+        let write = self.0.begin_write()?;
+        {
+            let mut table = write.open_table(SEEN)?;
+            for seen in seen {
+                let bytes = consensus::serialize(&seen.transaction);
+                table.insert((seen.slot, at.height, seen.index), bytes.as_slice())?;
+            }
+            let mut blocks = write.open_table(BLOCKS)?;
+            blocks.insert(at.height, at.hash.as_byte_array())?;
+            blocks.retain_in(..at.height.saturating_sub(REMEMBERED), |_, _| false)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    /// Forgets blocks from a height on, and the transactions in them.
+    ///
+    /// # Errors
+    /// Where the file fails; then nothing is forgotten.
+    pub fn disconnect(&self, height: u32) -> Result<(), DaemonStoreError> {
+        let write = self.0.begin_write()?;
+        {
+            let mut seen = write.open_table(SEEN)?;
+            seen.retain(|(_, at, _), _| at < height)?;
+            let mut blocks = write.open_table(BLOCKS)?;
+            blocks.retain_in(height.., |_, _| false)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+}
+
+impl SignatureStore for DaemonStore {
+    type Error = DaemonStoreError;
+
+    fn first(&mut self, path: &KeyPath, value: &[u8]) -> Result<Vec<u8>, Self::Error> {
+        let write = self.0.begin_write()?;
+        let first = {
+            let mut table = write.open_table(SIGNED)?;
+            let found = table
+                .get(key(path).as_slice())?
+                .map(|found| found.value().to_vec());
+            match found {
+                Some(found) => found,
+                None => {
+                    table.insert(key(path).as_slice(), value)?;
+                    value.to_vec()
+                }
+            }
+        };
+        write.commit()?;
+        Ok(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(value: u32) -> KeyPath {
+        KeyPath {
+            deployment: B256::repeat_byte(1),
+            slot: 2,
+            pair: 3,
+            step: 4,
+            value,
+        }
+    }
+
+    #[test]
+    fn the_first_value_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("daemon.redb");
+        let deployment = B256::repeat_byte(1);
+        let mut store = DaemonStore::open(&file, deployment).unwrap();
+        assert_eq!(store.first(&path(1), b"one").unwrap(), b"one");
+        assert_eq!(store.first(&path(1), b"two").unwrap(), b"one");
+        drop(store);
+        let mut store = DaemonStore::open(&file, deployment).unwrap();
+        assert_eq!(store.first(&path(1), b"two").unwrap(), b"one");
+        assert_eq!(store.first(&path(2), b"two").unwrap(), b"two");
+        drop(store);
+        let other = DaemonStore::open(&file, B256::repeat_byte(2)).unwrap_err();
+        assert!(matches!(
+            other,
+            DaemonStoreError::Other {
+                field: "deployment",
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn blocks_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DaemonStore::open(&dir.path().join("daemon.redb"), B256::ZERO).unwrap();
+        let transaction = Transaction {
+            version: bitcoin::transaction::Version::TWO,
+            lock_time: bitcoin::absolute::LockTime::ZERO,
+            input: vec![],
+            output: vec![bitcoin::TxOut::NULL],
+        };
+        let at = |height: u32| BlockRef::new(height, BlockHash::from_byte_array([height as u8; 32]));
+        let seen = |slot, index| Seen {
+            slot,
+            index,
+            transaction: transaction.clone(),
+        };
+        store.connect(at(5), &[seen(1, 3), seen(0, 7)]).unwrap();
+        store.connect(at(6), &[seen(0, 1)]).unwrap();
+        let order = |store: &DaemonStore| -> Vec<(u32, u32)> {
+            let seen = store.seen().unwrap().into_iter();
+            seen.map(|(height, seen)| (height, seen.slot)).collect()
+        };
+        assert_eq!(order(&store), [(5, 1), (5, 0), (6, 0)]);
+        store.disconnect(6).unwrap();
+        assert_eq!(order(&store), [(5, 1), (5, 0)]);
+        assert_eq!(store.blocks().unwrap(), [at(5)]);
+    }
+}

@@ -1,0 +1,187 @@
+//! The challenger's configuration, by the node's rules: a flag wins over the environment, the environment over the file,
+//! the file over the default; unknown options are refused.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bitsect_node::config::{self as node, ConfigError, LogFormat};
+
+bitsect_node::layer! {
+    /// Folder of the challenger's own store. No node's folder.
+    data_dir: PathBuf, "BITSECT_CHALLENGER_DATA_DIR";
+    /// Chain file, as every party to the chain has it [default: bitsect.chain.toml in the data folder].
+    chain_file: PathBuf, "BITSECT_CHALLENGER_CHAIN_FILE";
+    /// Bitcoin Core's RPC address.
+    l1_url: String, "BITSECT_CHALLENGER_L1_URL";
+    /// Bitcoin Core's cookie file.
+    l1_cookie_file: PathBuf, "BITSECT_CHALLENGER_L1_COOKIE_FILE";
+    /// User at Bitcoin Core, instead of the cookie.
+    l1_user: String, "BITSECT_CHALLENGER_L1_USER";
+    /// File with that user's password.
+    l1_password_file: PathBuf, "BITSECT_CHALLENGER_L1_PASSWORD_FILE";
+    /// Seconds between two looks at Bitcoin's tip when Core cannot be waited on.
+    l1_poll_seconds: u64, "BITSECT_CHALLENGER_L1_POLL_SECONDS";
+    /// The program as .ci/guest builds it: what runs units on the machine.
+    guest_file: PathBuf, "BITSECT_CHALLENGER_GUEST_FILE";
+    /// Address of /metrics, /healthz, /readyz and /status; off when absent.
+    metrics_listen: SocketAddr, "BITSECT_CHALLENGER_METRICS_LISTEN";
+    /// Command that a shell runs for each alarm: the event is JSON on its standard input, and its fields are in BITSECT_EVENT and BITSECT_EVENT_*.
+    alarm_command: String, "BITSECT_CHALLENGER_ALARM_COMMAND";
+    /// Seconds for which derivation may stand still, or Bitcoin Core be unreachable, before that is an alarm.
+    alarm_after_seconds: u64, "BITSECT_CHALLENGER_ALARM_AFTER_SECONDS";
+    /// Memory of the store's page cache, in MiB.
+    store_cache_mib: u64, "BITSECT_CHALLENGER_STORE_CACHE_MIB";
+    /// What is logged, as for tracing's EnvFilter: `info,bitsect_challenger=debug`.
+    log: String, "BITSECT_CHALLENGER_LOG";
+    /// How it is logged.
+    log_format: LogFormat, "BITSECT_CHALLENGER_LOG_FORMAT";
+}
+
+/// Everything that [`crate::run::watch`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The embedded verifier.
+    pub node: node::Config,
+    /// The program without parameters.
+    pub guest_file: Option<PathBuf>,
+    /// The listener for metrics, health and status.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What a shell runs for each alarm.
+    pub alarm_command: Option<String>,
+    /// How long derivation may stand still before that is an alarm.
+    pub alarm_after: Duration,
+}
+
+/// Seconds that derivation may stand still: from one to a day.
+const ALARM_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+
+impl Layer {
+    /// The defaults. What stays open is off, found in the data folder, or the node's own default.
+    pub fn defaults() -> Self {
+        Self {
+            data_dir: Some("bitsect-challenger-data".into()),
+            // A few of Bitcoin's blocks, which come every ten minutes.
+            alarm_after_seconds: Some(600),
+            ..Self::default()
+        }
+    }
+
+    /// Makes the configuration of this layer over the defaults, and reads the secrets.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the option.
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        let Self {
+            data_dir,
+            chain_file,
+            l1_url,
+            l1_cookie_file,
+            l1_user,
+            l1_password_file,
+            l1_poll_seconds,
+            guest_file,
+            metrics_listen,
+            alarm_command,
+            alarm_after_seconds,
+            store_cache_mib,
+            log,
+            log_format,
+        } = self.over(Self::defaults());
+        let seconds = alarm_after_seconds.unwrap_or_default();
+        if !ALARM_AFTER_SECONDS.contains(&seconds) {
+            return Err(ConfigError::Value {
+                option: "alarm_after_seconds",
+                expected: format!("{} to {}", ALARM_AFTER_SECONDS.start(), ALARM_AFTER_SECONDS.end()),
+                got: seconds.to_string(),
+            });
+        }
+        if alarm_command
+            .as_ref()
+            .is_some_and(|command| command.trim().is_empty())
+        {
+            return Err(ConfigError::Value {
+                option: "alarm_command",
+                expected: "a command".into(),
+                got: "white space".into(),
+            });
+        }
+        // The node's options have the same names, so its refusals name what was given here.
+        let node = node::Layer {
+            data_dir,
+            chain_file,
+            l1_url,
+            l1_cookie_file,
+            l1_user,
+            l1_password_file,
+            l1_poll_seconds,
+            store_cache_mib,
+            log,
+            log_format,
+            ..node::Layer::default()
+        };
+        Ok(Config {
+            node: node.resolve()?,
+            guest_file,
+            metrics_listen,
+            alarm_command,
+            alarm_after: Duration::from_secs(seconds),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(text: &str) -> Result<Config, String> {
+        let layer: Layer = toml::from_str(text).map_err(|error| error.to_string())?;
+        layer.resolve().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_reach_the_embedded_node() {
+        let config = case("data_dir = \"d\"\nl1_url = \"http://l1:1\"\nstore_cache_mib = 3").unwrap();
+        assert_eq!(config.node.l1_url, "http://l1:1");
+        assert_eq!(config.node.chain_file, PathBuf::from("d/bitsect.chain.toml"));
+        assert_eq!(config.node.store_cache_bytes, 3 << 20);
+        assert!(config.node.sequencer.is_none() && config.node.history.is_none());
+        assert_eq!(config.alarm_after, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn unknown_options_and_values_that_cannot_work_are_refused_by_name() {
+        for (text, expected) in [
+            ("sequencer = true", "sequencer"),
+            ("history_blocks = 5", "history_blocks"),
+            (
+                "alarm_after_seconds = 0",
+                "option alarm_after_seconds: expected 1 to 86400, got 0",
+            ),
+            ("alarm_command = \" \"", "option alarm_command"),
+            (
+                "l1_cookie_file = \"c\"\nl1_user = \"u\"",
+                "options l1_cookie_file and l1_user contradict",
+            ),
+            (
+                "l1_poll_seconds = 0",
+                "option l1_poll_seconds: expected 1 to 3600, got 0",
+            ),
+        ] {
+            let error = case(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn stronger_layers_win_option_by_option() {
+        let flags = Layer {
+            alarm_after_seconds: Some(1),
+            ..Layer::default()
+        };
+        let file: Layer = toml::from_str("alarm_after_seconds = 2\nlog = \"warn\"").unwrap();
+        let config = flags.over(file).resolve().unwrap();
+        assert_eq!(config.alarm_after, Duration::from_secs(1));
+        assert_eq!(config.node.log, "warn");
+    }
+}

@@ -1,0 +1,241 @@
+//! The challenger: a verifier in this process, and tasks beside it that know the true chain.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bitsect_bridge::chain::Chain;
+use bitsect_node::engine::EngineStatus;
+use bitsect_node::rpc::{Monitor, serve_monitor};
+use bitsect_node::status::NodeStatus;
+use bitsect_node::verifier::Verifier;
+use eyre::WrapErr;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::alarm::{Alarms, Event};
+use crate::chain::StoreChain;
+use crate::config::Config;
+use crate::metrics::ChallengerMonitor;
+
+type Tasks = JoinSet<(&'static str, eyre::Result<()>)>;
+
+/// A challenger before it runs. Tasks are added to it, then [`Challenger::run`] is awaited.
+#[expect(missing_debug_implementations, reason = "the store has none")]
+pub struct Challenger {
+    config: Config,
+    verifier: Verifier,
+    chain: Arc<StoreChain>,
+    alarms: Alarms,
+    registry: Registry,
+    tasks: Tasks,
+    stop: CancellationToken,
+}
+
+impl Challenger {
+    /// Opens the store of its own, or makes it. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the store is in use or another chain's, or a file cannot be read.
+    pub fn open(config: Config) -> eyre::Result<Self> {
+        let verifier = Verifier::open(config.node.clone())?;
+        let guest = read_guest(&config)?;
+        let chain = StoreChain::new(
+            verifier.store().clone(),
+            verifier.client().clone(),
+            verifier.file().params.clone(),
+            guest.as_deref(),
+        )
+        .wrap_err("failed to write the chain's parameters into the program")?;
+        let (registry, stop) = (Registry::new(), CancellationToken::new());
+        let (alarms, delivery) = Alarms::new(config.alarm_command.clone(), &registry, stop.clone())
+            .wrap_err("failed to register metrics")?;
+        let mut challenger = Self {
+            config,
+            verifier,
+            chain: Arc::new(chain),
+            alarms,
+            registry,
+            tasks: Tasks::new(),
+            stop,
+        };
+        challenger.spawn("alarms", async move {
+            delivery.await;
+            Ok(())
+        });
+        Ok(challenger)
+    }
+
+    /// Gives the true chain.
+    pub fn chain(&self) -> Arc<dyn Chain> {
+        self.chain.clone()
+    }
+
+    /// Gives where alarms are raised.
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Gives the embedded verifier: how far it is, Bitcoin Core's client, the chain file.
+    pub const fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Gives the registry of the metrics.
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Gives what ends when the challenger stops: tasks have to end then.
+    pub const fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Adds a task. One that ends before the challenger stops ends all of it.
+    pub fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = eyre::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Runs until `shutdown`, or until a fault that a person has to look at.
+    ///
+    /// # Errors
+    /// That fault.
+    pub async fn run(
+        mut self,
+        listener: Option<TcpListener>,
+        shutdown: CancellationToken,
+    ) -> eyre::Result<()> {
+        let monitor = ChallengerMonitor::new(self.registry.clone(), &self.verifier, self.alarms.clone())
+            .wrap_err("failed to register metrics")?;
+        let monitor = Arc::new(monitor);
+        if let Some(listener) = listener {
+            let serving = serve_monitor(listener, monitor.clone() as Arc<dyn Monitor>, self.stop.clone());
+            self.spawn("metrics", async move {
+                serving.await;
+                Ok(())
+            });
+        }
+        let watching = Following {
+            engine: self.verifier.engine(),
+            status: self.verifier.status(),
+            monitor,
+            alarms: self.alarms.clone(),
+            patience: self.config.alarm_after,
+        };
+        let stop = self.stop.clone();
+        self.spawn("following", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watching.run() => stop.cancelled().await,
+            }
+            Ok(())
+        });
+        let Self {
+            verifier,
+            mut tasks,
+            stop,
+            ..
+        } = self;
+        let deriving = verifier.run(stop.clone());
+        tasks.spawn(async move { ("derivation", deriving.await) });
+        let fault = tokio::select! {
+            () = shutdown.cancelled() => None,
+            Some(done) = tasks.join_next() => Some(ended(done)),
+        };
+        tracing::info!("stopping");
+        stop.cancel();
+        while let Some(done) = tasks.join_next().await {
+            if let Ok((name, Err(error))) = done {
+                tracing::error!(
+                    task = name,
+                    error = format!("{error:#}"),
+                    "failed to stop in order"
+                );
+            }
+        }
+        match fault {
+            Some(fault) if !shutdown.is_cancelled() => Err(fault),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn ended(done: Result<(&'static str, eyre::Result<()>), tokio::task::JoinError>) -> eyre::Report {
+    match done {
+        Ok((name, Ok(()))) => eyre::eyre!("task {name} ended"),
+        Ok((name, Err(error))) => error.wrap_err(format!("failed to go on with task {name}")),
+        Err(error) => eyre::Report::new(error).wrap_err("a task broke"),
+    }
+}
+
+/// Reads the program, where the configuration names one.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_guest(config: &Config) -> eyre::Result<Option<Vec<u8>>> {
+    let Some(path) = &config.guest_file else {
+        return Ok(None);
+    };
+    let read = std::fs::read(path);
+    read.map(Some)
+        .wrap_err_with(|| format!("failed to read the program {}", path.display()))
+}
+
+/// Raises an alarm when derivation does not follow Bitcoin for long.
+struct Following {
+    engine: watch::Receiver<EngineStatus>,
+    status: watch::Receiver<NodeStatus>,
+    monitor: Arc<ChallengerMonitor>,
+    alarms: Alarms,
+    patience: std::time::Duration,
+}
+
+impl Following {
+    /// Watches until the verifier is gone.
+    async fn run(mut self) {
+        let mut since = None;
+        let mut raised = false;
+        loop {
+            self.engine.mark_unchanged();
+            self.status.mark_unchanged();
+            match self.monitor.ready() {
+                Ok(()) => {
+                    since = None;
+                    if std::mem::take(&mut raised) {
+                        self.alarms.raise(Event::Following);
+                    }
+                }
+                Err(reason) => {
+                    let since = *since.get_or_insert_with(Instant::now);
+                    if !raised && since.elapsed() >= self.patience {
+                        raised = true;
+                        self.alarms.raise(Event::NotFollowing { reason });
+                    }
+                }
+            }
+            let late = since.filter(|_| !raised).map(|since| since + self.patience);
+            let changed = tokio::select! {
+                changed = self.engine.changed() => changed,
+                changed = self.status.changed() => changed,
+                () = sleep_until(late) => Ok(()),
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,107 @@
+//! A challenger as a process of its own.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use bitsect_challenger::metrics::Status;
+use bitsect_tests::{Network, program, until};
+
+/// A running challenger that only watches. Dropping it kills the process; its folder stays.
+pub struct Watch {
+    process: Child,
+    address: String,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound port").port()
+}
+
+/// A command of the challenger with the options that find chain and Bitcoin Core.
+pub fn command(network: &Network, name: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program("bitsect-challenger"));
+    command.arg(name).arg("--data-dir").arg(dir);
+    command.arg("--chain-file").arg(network.chain_path());
+    command.args(["--l1-url", &network.core.rpc_url()]);
+    command.arg("--l1-cookie-file").arg(network.core.cookie());
+    command
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Output {
+    command.output().expect("the challenger's program runs")
+}
+
+impl Watch {
+    /// Starts it in a folder; more options come behind.
+    pub fn start(network: &Network, dir: &Path, options: &[&str]) -> Self {
+        std::fs::create_dir_all(dir).expect("a folder for the challenger");
+        let log: PathBuf = dir.join("log");
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log file");
+        let address = format!("127.0.0.1:{}", free_port());
+        let process = command(network, "watch", dir)
+            .args(["--metrics-listen", &address])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a log file"))
+            .stderr(file)
+            .spawn()
+            .expect("the challenger starts");
+        Self { process, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Gives what a path of its listener gives: HTTP status and text.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let url = format!("http://{}/{path}", self.address);
+        let response = reqwest::get(url).await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        Ok((status, text))
+    }
+
+    /// Gives its status.
+    pub async fn status(&self) -> Result<Status, String> {
+        let (_, text) = self.get("status").await?;
+        serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+    }
+
+    /// Waits until it has derived from Bitcoin's tip, and gives its status.
+    pub async fn synced(&self, network: &Network) -> Status {
+        let tip = network.core.tip().await.expect("Bitcoin has a tip");
+        until("the challenger to reach Bitcoin's tip", || async {
+            let status = self.status().await?;
+            if status.l1_hash == tip.hash && status.waits_for.is_none() {
+                Ok(status)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    }
+
+    /// Ends it without warning.
+    pub fn kill(mut self) {
+        self.process.kill().expect("the process can be killed");
+        self.process.wait().expect("the process can be waited for");
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Ok(None) = self.process.try_wait() {
+            self.process.kill().expect("the process can be killed");
+            self.process.wait().expect("the process can be waited for");
+        }
+    }
+}
