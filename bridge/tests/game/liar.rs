@@ -214,7 +214,9 @@ impl Liar {
         });
         let focused = self.style.focus.is_some();
         let advice = match self.rng.random_range(0..8) {
-            0..5 => world.input(unit).map_or(B256::ZERO, |input| B256::from_slice(&input[32..])),
+            0..5 => world
+                .input(unit)
+                .map_or(B256::ZERO, |input| B256::from_slice(&input[32..])),
             // Few of them: each is a run.
             5 => B256::from_slice(&world.inputs[0][32..]),
             _ => B256::repeat_byte(1),
@@ -375,11 +377,17 @@ impl Liar {
     /// The root with what the claim says that is written, over the true state.
     fn written_middle(&mut self, root: B256, claim: &StepClaim) -> Option<Cut> {
         let store = claim.instruction & 0x7f == 0x23;
-        let subject = if store { Subject::WriteMemory } else { Subject::WriteRegister };
+        let subject = if store {
+            Subject::WriteMemory
+        } else {
+            Subject::WriteRegister
+        };
         let at = place(read_place(subject), claim);
         let address = if store { claim.address } else { at.address };
         let leaf = self.store.path(root, at).leaf()?;
-        let root = self.store.with_leaf(root, at.address, with_word(leaf, address, claim.written));
+        let root = self
+            .store
+            .with_leaf(root, at.address, with_word(leaf, address, claim.written));
         self.keep(root).try_into().ok()
     }
 
@@ -463,12 +471,21 @@ impl Liar {
         let (above, below) = if wrong_root {
             (
                 pick(&mut self.rng, &[Source::Fake, Source::Garbage]),
-                pick(&mut self.rng, &[Source::Content, Source::Content, Source::Garbage]),
+                pick(
+                    &mut self.rng,
+                    &[Source::Content, Source::Content, Source::Garbage],
+                ),
             )
         } else {
             (
-                pick(&mut self.rng, &[Source::Truth, Source::Truth, Source::Truth, Source::Fake]),
-                pick(&mut self.rng, &[Source::Content, Source::Content, Source::Garbage, Source::Truth]),
+                pick(
+                    &mut self.rng,
+                    &[Source::Truth, Source::Truth, Source::Truth, Source::Fake],
+                ),
+                pick(
+                    &mut self.rng,
+                    &[Source::Content, Source::Content, Source::Garbage, Source::Truth],
+                ),
             )
         };
         Plan { until, above, below }
@@ -478,7 +495,10 @@ impl Liar {
         if let Some(plans) = self.style.plans {
             self.plans = plans;
         } else if round == 0 {
-            self.plans = [self.plan(position.opening() == Some(Opening::Init)), self.plan(true)];
+            self.plans = [
+                self.plan(position.opening() == Some(Opening::Init)),
+                self.plan(true),
+            ];
             if position.go(part) != Some(Go::Read) && self.rng.random_ratio(2, 3) {
                 self.plans[0].above = Source::Truth;
                 self.plans[0].below = Source::Truth;
@@ -516,7 +536,14 @@ impl Liar {
             .unwrap_or_else(|| hash(&[at as u8 ^ 0x5a; 64]))
     }
 
-    fn from(&self, source: Source, world: &World, position: &Position, part: Part, after: bool) -> Option<Path> {
+    fn from(
+        &self,
+        source: Source,
+        world: &World,
+        position: &Position,
+        part: Part,
+        after: bool,
+    ) -> Option<Path> {
         let (truth, at) = self.place(world, position, part)?;
         let before = self.store.path(truth, at);
         let node = |after: bool| self.content_node(position, part, after);
@@ -551,13 +578,22 @@ impl Liar {
         }
         let (subject, step) = (position.subject()?, position.step()?);
         let root = if subject == Subject::WriteControl {
-            world.known_run(&input).middles.get(step as usize).copied().or(known(step))
+            world
+                .known_run(&input)
+                .middles
+                .get(step as usize)
+                .copied()
+                .or(known(step))
         } else {
             known(step)
         };
         let read = read_place(subject);
         let writes = position.go(part)? != Go::Read;
-        let judged = if writes { write_place(subject).unwrap_or(read) } else { read };
+        let judged = if writes {
+            write_place(subject).unwrap_or(read)
+        } else {
+            read
+        };
         Some((root?, place(judged, &position.step_claim()?)))
     }
 
@@ -600,7 +636,10 @@ impl Liar {
             };
             published.insert(Item::Value(value), node.to_vec());
         }
-        let source = pick(&mut self.rng, &[Source::Truth, Source::Truth, Source::Fake, Source::Garbage]);
+        let source = pick(
+            &mut self.rng,
+            &[Source::Truth, Source::Truth, Source::Fake, Source::Garbage],
+        );
         let after = self.rng.random();
         let sibling = self
             .from(source, world, position, part, after)
@@ -615,9 +654,11 @@ impl Liar {
 fn claimed(subject: Subject, claim: &StepClaim, leaf: Leaf) -> Leaf {
     let at = place(read_place(subject), claim).address;
     match subject {
-        Subject::Control => {
-            with_word(with_word(leaf, CONTROL, claim.pc), CONTROL + 4, u32::from(claim.status))
-        }
+        Subject::Control => with_word(
+            with_word(leaf, CONTROL, claim.pc),
+            CONTROL + 4,
+            u32::from(claim.status),
+        ),
         Subject::Instruction => with_word(leaf, at, claim.instruction),
         Subject::First => with_word(leaf, at, claim.first),
         Subject::Second => with_word(leaf, at, claim.second),
@@ -631,9 +672,7 @@ fn claimed(subject: Subject, claim: &StepClaim, leaf: Leaf) -> Leaf {
 
 fn written(subject: Subject, claim: &StepClaim, leaf: Leaf) -> Leaf {
     match subject {
-        Subject::WriteRegister => {
-            with_word(leaf, place(read_place(subject), claim).address, claim.written)
-        }
+        Subject::WriteRegister => with_word(leaf, place(read_place(subject), claim).address, claim.written),
         Subject::WriteMemory => with_word(leaf, claim.address, claim.written),
         Subject::WriteControl => {
             let leaf = with_word(leaf, CONTROL, claim.next);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
 use bitsect_bridge::game::challenger::Reply;
-use bitsect_bridge::game::{Item, Part, Stage, Subject};
 use bitsect_bridge::game::position::{Position, Published};
+use bitsect_bridge::game::{Item, Part, Stage, Subject};
 use bitsect_judge::leaf::Values;
 use bitsect_judge::step::StepClaim;
 use rand::rngs::StdRng;
@@ -63,7 +63,9 @@ fn games(world: &mut World, seed: u64, count: u32, rules: &mut BTreeMap<String, 
         let position = world.branch(claimed, B256::new(rng.random()));
         let unit = rng.random_range(0..u64::from(claimed).min(world.inputs.len() as u64));
         let claims = &world.known_run(&world.inputs[unit as usize]).claims;
-        let calls: Vec<usize> = (0..claims.len()).filter(|step| claims[*step].instruction == 0x73).collect();
+        let calls: Vec<usize> = (0..claims.len())
+            .filter(|step| claims[*step].instruction == 0x73)
+            .collect();
         let step = match rng.random_range(0..12) {
             0 => claims.len(),
             1..6 => rng.random_range(0..claims.len()),
@@ -307,7 +309,10 @@ fn every_lie_on_a_path_is_refuted() {
         }
     }
     assert_eq!(opened.len(), Subject::ALL.len());
-    let equations = rules.keys().filter(|rule| rule.starts_with("path/equation")).count();
+    let equations = rules
+        .keys()
+        .filter(|rule| rule.starts_with("path/equation"))
+        .count();
     assert!(equations > 60, "{rules:#?}");
 }
 
@@ -316,8 +321,14 @@ fn plans(until: u64) -> Vec<[Plan; 2]> {
     let plan = |above, below| Plan { until, above, below };
     let truth = plan(Source::Truth, Source::Truth);
     vec![
-        [plan(Source::Truth, Source::Content), plan(Source::Garbage, Source::Content)],
-        [plan(Source::Truth, Source::Garbage), plan(Source::Garbage, Source::Garbage)],
+        [
+            plan(Source::Truth, Source::Content),
+            plan(Source::Garbage, Source::Content),
+        ],
+        [
+            plan(Source::Truth, Source::Garbage),
+            plan(Source::Garbage, Source::Garbage),
+        ],
         [truth, plan(Source::Garbage, Source::Content)],
         [truth, plan(Source::Garbage, Source::Garbage)],
     ]

@@ -9,9 +9,7 @@ use bitsect_bridge::game::truth::{Need, Path, Place, Truth};
 use bitsect_bridge::params::Rounds;
 use bitsect_judge::step::{StepClaim, cut};
 use bitsect_machine::address::{CONTROL, INPUT, REGISTERS};
-use bitsect_machine::{
-    Machine, NodeWrite, Oracle, Program, Sha256Preimage, Status, StepWitness, zero_root,
-};
+use bitsect_machine::{Machine, NodeWrite, Oracle, Program, Sha256Preimage, Status, StepWitness, zero_root};
 
 use crate::store::{Leaf, Store, join};
 
@@ -53,7 +51,12 @@ impl World {
     pub fn add_unit(&mut self, advice: B256) {
         let input = join(*self.states.last().unwrap(), advice);
         let machine = self.run(input);
-        assert_eq!(machine.status(), Status::Halted { exit_code: 0 }, "{:?}", machine.missing());
+        assert_eq!(
+            machine.status(),
+            Status::Halted { exit_code: 0 },
+            "{:?}",
+            machine.missing()
+        );
         self.inputs.push(input);
         self.states.push(machine.output());
     }
@@ -123,7 +126,10 @@ impl World {
                 Status::Halted { exit_code } => exit_code,
                 _ => 0,
             };
-            for (at, word) in [machine.pc(), machine.status().code(), exit].into_iter().enumerate() {
+            for (at, word) in [machine.pc(), machine.status().code(), exit]
+                .into_iter()
+                .enumerate()
+            {
                 leaf[4 * at..4 * at + 4].copy_from_slice(&word.to_le_bytes());
             }
             root = self.store.with_leaf(root, CONTROL, leaf);
@@ -135,7 +141,8 @@ impl World {
     fn keep_data(&mut self, data: &NodeWrite, witness: &StepWitness, machine: &Machine) {
         let claim = StepClaim::of(witness, &self.program.text);
         if let Some(preimage) = &witness.preimage {
-            self.store.insert_leaves(&[join(preimage.chaining, B256::ZERO), preimage.block]);
+            self.store
+                .insert_leaves(&[join(preimage.chaining, B256::ZERO), preimage.block]);
         } else if let Some(node) = &witness.node {
             self.store.insert(join(node.old, B256::ZERO));
         } else if data.address >= REGISTERS {
@@ -177,7 +184,10 @@ impl Truth for World {
 
     fn machine_state(&self, input: &Leaf, step: u64) -> Result<Option<B256>, Need> {
         let run = self.runs.get(input).ok_or(Need { input: *input, step })?;
-        let last = run.roots.last().filter(|_| run.stopped || step < run.roots.len() as u64);
+        let last = run
+            .roots
+            .last()
+            .filter(|_| run.stopped || step < run.roots.len() as u64);
         Ok(run.roots.get(step as usize).or(last).copied())
     }
 
