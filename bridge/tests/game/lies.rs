@@ -6,19 +6,21 @@ use alloy_primitives::B256;
 use bitsect_bridge::game::challenger::Reply;
 use bitsect_bridge::game::position::{Position, Published};
 use bitsect_bridge::game::{Item, Part, Stage, Subject};
+use bitsect_bridge::params::Rounds;
 use bitsect_judge::leaf::Values;
 use bitsect_judge::step::StepClaim;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::honest::reply_of;
+use crate::honest::{answer_of, reply_of};
 use crate::liar::{Liar, Plan, Source, Style};
-use crate::program::{chain_of_arithmetic, chain_of_calls};
+use crate::program::{chain_of_arithmetic, chain_of_calls, ends_badly};
 use crate::referee::Referee;
+use crate::store::{Store, join};
 use crate::world::World;
 
 /// Plays a liar against the honest challenger, and gives the rule that ends it.
-fn play(
+pub fn play(
     world: &mut World,
     referee: &Referee,
     liar: &mut dyn FnMut(&mut World, &Position) -> Published,
@@ -332,4 +334,50 @@ fn plans(until: u64) -> Vec<[Plan; 2]> {
         [truth, plan(Source::Garbage, Source::Content)],
         [truth, plan(Source::Garbage, Source::Garbage)],
     ]
+}
+
+/// What a prover claims whose machine gives another result, all of which it can show.
+fn play_another_chain(theirs: &mut World, ours: &mut World) -> Result<String, Reply> {
+    let referee = Referee::new(theirs);
+    let mut position = theirs.branch(1, theirs.states[1]);
+    loop {
+        position.publish(answer_of(theirs, &position)).unwrap();
+        if let Some(rule) = referee.refutes(&position) {
+            return Ok(rule);
+        }
+        match reply_of(ours, &position) {
+            Reply::Choose(option) => position.choose(option).unwrap(),
+            reply => return Err(reply),
+        }
+    }
+}
+
+#[test]
+fn a_machine_must_halt_well() {
+    for by_trap in [true, false] {
+        let mut world = World::new(ends_badly(by_trap), Rounds { units: 2, trace: 3 }, Store::new());
+        let input = join(world.states[0], B256::repeat_byte(0x42));
+        let mut ours = world.clone();
+        let output = world.run(input).output();
+        world.inputs.push(input);
+        world.states.push(output);
+        assert_eq!(
+            play_another_chain(&mut world, &mut ours),
+            Ok("path/not-halted".to_owned())
+        );
+    }
+}
+
+/// A unit that reads something else than it should is no lie of the machine's: whether the program takes it is the program's
+/// business.
+#[test]
+fn other_advice_that_the_program_takes_is_not_refuted() {
+    let mut ours = chain_of_calls(&mut StdRng::seed_from_u64(31), 2);
+    let mut theirs = World::new(ours.program.clone(), ours.rounds, ours.store.clone());
+    theirs.add_unit(B256::from_slice(&ours.inputs[1][32..]));
+    assert_ne!(theirs.states[1], ours.states[1]);
+    assert_eq!(
+        play_another_chain(&mut theirs, &mut ours),
+        Err(Reply::NothingFalse)
+    );
 }

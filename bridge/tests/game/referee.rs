@@ -13,9 +13,11 @@ use bitsect_judge::step::gate::Access;
 use bitsect_judge::step::{StepClaim, rules};
 use bitsect_machine::address::{CONTROL, INPUT, KEY, OUTPUT, REGISTERS};
 
+use crate::leaves::Leaves;
 use crate::world::World;
 
 pub struct Referee {
+    leaves: Leaves,
     steps: Vec<Rule>,
     contents: BTreeMap<String, Rule>,
     not_halted: Rule,
@@ -121,6 +123,7 @@ impl Referee {
             .into_iter()
             .filter(|subject| *subject != Subject::Control);
         Self {
+            leaves: Leaves::new(world),
             steps: rules(&world.program.text),
             contents: content_rules()
                 .into_iter()
@@ -153,9 +156,21 @@ impl Referee {
         gates.is_none_or(|gates| gates.iter().any(|gate| gate.refute(&values).is_some()))
     }
 
-    /// Gives a rule that refutes the last answer.
+    /// Gives a rule that refutes the last answer: by the list here and by the leaves that there are on Bitcoin, which must
+    /// agree.
     pub fn refutes(&self, position: &Position) -> Option<String> {
         assert_eq!(position.turn(), Turn::Challenger);
+        let listed = self.listed(position);
+        let leaf = self.leaves.taken(position);
+        assert_eq!(
+            leaf.is_some(),
+            listed.is_some(),
+            "{leaf:?} {listed:?} {position:x?}"
+        );
+        listed
+    }
+
+    fn listed(&self, position: &Position) -> Option<String> {
         let named = |refuted: bool, name: &str| refuted.then(|| name.to_owned());
         match position.stage() {
             Stage::Units(_) => {

@@ -92,6 +92,10 @@ impl World {
         &self.runs[input]
     }
 
+    pub fn forget(&mut self, input: &Leaf) {
+        self.runs.remove(input);
+    }
+
     fn first(&mut self, input: &Leaf) -> B256 {
         let mut root = zero_root(26);
         for (begin, bytes) in self.program.segments.clone() {
