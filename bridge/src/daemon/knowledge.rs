@@ -126,6 +126,11 @@ impl Knowledge {
         self.traces.insert(input, trace);
     }
 
+    /// Gives the step at which a run that is known stopped, or lacked a preimage.
+    pub fn end_step(&self, input: &[u8; 64]) -> Option<u64> {
+        self.traces.get(input).map(|trace| trace.end_step())
+    }
+
     /// Gives the L1 block up to which the chain is derived.
     ///
     /// # Errors
