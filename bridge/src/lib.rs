@@ -1,6 +1,7 @@
 //! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md), and what its daemons share.
 
 pub mod chain;
+pub mod cli;
 pub mod committee;
 pub mod connector;
 pub mod daemon;

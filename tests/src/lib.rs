@@ -1,6 +1,7 @@
 //! Support for the end-to-end tests: a real Bitcoin Core, node processes, accounts, an RPC client.
 
 pub mod devnet;
+pub mod dispute;
 mod hand;
 pub mod load;
 mod network;

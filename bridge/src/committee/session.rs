@@ -50,7 +50,7 @@ pub(super) struct PublicNonces {
 /// Our secret nonces. Neither Clone nor Debug, on purpose.
 pub(super) struct SecretNonces {
     counter: u64,
-    secrets: Vec<SecNonce>,
+    secrets: Vec<(SecNonce, PubNonce)>,
 }
 
 impl SecretNonces {
@@ -70,7 +70,7 @@ impl SecretNonces {
         for _ in 0..plan.len() {
             seeds.push(random()?);
         }
-        let both = spread(seeds, |index, seed| {
+        let secrets = spread(seeds, |index, seed| {
             let key: Point = plan.context(index).aggregated_pubkey();
             let place = [
                 &digest.0[..],
@@ -83,7 +83,7 @@ impl SecretNonces {
             let public = secret.public_nonce();
             (secret, public)
         });
-        let (secrets, nonces): (Vec<_>, Vec<_>) = both.into_iter().unzip();
+        let nonces: Vec<_> = secrets.iter().map(|(_, public)| public.clone()).collect();
         let payload = encode_nonces(counter, &nonces);
         let place = Place {
             counter,
@@ -107,9 +107,9 @@ impl SecretNonces {
         if session.places[me.index()].counter != counter || secrets.len() != plan.len() {
             return Err(SessionError::Nonces { counter });
         }
-        let signed = spread(secrets, |index, secret| {
+        let signed = spread(secrets, |index, (secret, public)| {
             // The counter alone would let a mix-up sign with an aggregate that lacks our nonce.
-            if secret.public_nonce() != session.nonces[me.index()][index] {
+            if public != session.nonces[me.index()][index] {
                 return Err(SessionError::Nonces { counter });
             }
             let Signing { label, message } = of(plan, index);

@@ -440,8 +440,7 @@ impl<B: Builder> Setup<B> {
             .collect();
         for (member, (digest, payload)) in given {
             match verify_given(&plan, digest, &payload) {
-                Ok(()) if self.signatures.is_none() => self.complete(&plan, payload)?,
-                Ok(()) => {}
+                Ok(()) => return self.complete(&plan, payload),
                 Err(cause) => self.note(member, Kind::Signatures, cause),
             }
         }

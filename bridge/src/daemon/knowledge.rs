@@ -128,6 +128,11 @@ impl Knowledge {
         self.traces.insert(input, trace);
     }
 
+    /// Gives the step at which a run that is known stopped, or lacked a preimage.
+    pub fn end_step(&self, input: &[u8; 64]) -> Option<u64> {
+        self.traces.get(input).map(|trace| trace.end_step())
+    }
+
     fn trace(&self, input: &[u8; 64], step: u64) -> Result<&Trace, Need> {
         let need = Need { input: *input, step };
         self.traces.get(input).map(Arc::as_ref).ok_or(need)

@@ -3,7 +3,6 @@
 //! What it does not know counts as wrong.
 
 use alloy_primitives::B256;
-use bitsect_judge::leaf::Value;
 use bitsect_judge::path::Time;
 use bitsect_judge::step::{Cut, StepClaim, cut, rules};
 use bitsect_machine::DEPTH;
@@ -15,6 +14,7 @@ use super::search::Search;
 use super::stage::{Form, Go, Opening, Part, Stage, Subject, path, trace, units};
 use super::subject::{Content, word_at};
 use super::truth::{Need, Path, Truth};
+use crate::params::PATH_ARITY;
 
 /// Where content lies on a path: below the node at level 0.
 const CONTENT: u64 = DEPTH as u64 + 1;
@@ -280,13 +280,15 @@ fn of_step_content<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<
         }
         return go(Go::Preimage);
     }
+    let writes = subject.write_place(&claim).is_some();
+    // A leaf that is written is searched for before and after at once, whichever is false.
+    if writes && matches!(published, Content::Leaf(_)) {
+        return go(Go::Write);
+    }
     if state.content(subject, &claim)? != Some(published) {
         return go(Go::Read);
     }
-    match subject.write_place(&claim) {
-        Some(_) => go(Go::Write),
-        None => Ok(None),
-    }
+    if writes { go(Go::Write) } else { Ok(None) }
 }
 
 /// Whether the word that the claim read is another one in this leaf.
@@ -300,9 +302,6 @@ fn reads_another(subject: Subject, claim: &StepClaim, leaf: &[u8; 64]) -> bool {
 }
 
 fn of_path<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Result<Option<Reply>, Need> {
-    if brings_others(position, part) {
-        return Ok(Some(Reply::Refuted));
-    }
     let Some(ways) = Ways::of(position, part, truth)? else {
         return Ok(None);
     };
@@ -315,8 +314,12 @@ fn of_path<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Res
     };
     let ends = ends(path(), &position.path_choices(part));
     let writes = position.form(position.stage()) != Some(Form::Read);
-    // Of the content it is known by now whether it is right: what is read is not, what is written or put in is.
-    let right_content = writes || position.opening() == Some(Opening::Init);
+    // What is only read is wrong by now, and the input, or what a call brings, right.
+    let right_content = if writes {
+        is_right_before_write(position, truth)?
+    } else {
+        position.opening() == Some(Opening::Init)
+    };
     let before = |at: u64| {
         if at == CONTENT {
             right_content
@@ -336,18 +339,28 @@ fn of_path<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Res
     } else {
         first(&ends, |start, end| Ok(before(start) && !before(end)))?
     };
-    Ok(choice)
+    // Between the lowest node and its content there is nothing to ask for: both are published.
+    let last = Reply::Choose(PATH_ARITY - 1);
+    let is_lowest = ends.contains(&CONTENT) && ends.contains(&(CONTENT - 1));
+    Ok(choice.map(|choice| {
+        if is_lowest && choice == last {
+            Reply::Refuted
+        } else {
+            choice
+        }
+    }))
 }
 
-/// Whether the hashes that a preimage's write publishes are not those of key and block.
-fn brings_others(position: &Position, part: Part) -> bool {
-    if position.stage() != Stage::Path(part, 0) || position.go(part) != Some(Go::Preimage) {
-        return false;
-    }
-    let hashes = Content::published(position, part).and_then(|content| content.preimage_hashes());
-    hashes.is_some_and(|(key, block)| {
-        let published = |value| position.value(position.stage(), value);
-        (published(Value::KeyHash), published(Value::BlockHash))
-            != (Some(key.as_slice()), Some(block.as_slice()))
-    })
+/// Whether the content of a leaf that is written is what lies there. What a call brings was judged before.
+fn is_right_before_write<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<bool, Need> {
+    let known = (position.input(), position.step(), position.step_claim());
+    let (Some(input), Some(at), Some(claim)) = known else {
+        return Ok(false);
+    };
+    let found = (position.subject(), Content::published(position, Part::Step));
+    let (Some(subject), Some(content @ Content::Leaf(_))) = found else {
+        return Ok(true);
+    };
+    let lies = Before::new(truth, &input, at).content(subject, &claim)?;
+    Ok(lies == Some(content))
 }

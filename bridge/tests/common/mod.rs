@@ -1,6 +1,8 @@
 //! A slot of one challenger or more whose committee is one key, and a small program.
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
+pub mod play;
+
 use alloy_primitives::B256;
 use bitcoin::hashes::Hash;
 use bitcoin::key::{Keypair, Secp256k1, TapTweak};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bitsect_bridge::game::challenger::{Reply, reply};
 use bitsect_bridge::game::position::{Position, Published};
 use bitsect_bridge::game::prover::{AnswerError, answer};
+use bitsect_bridge::game::truth::Need;
 use bitsect_bridge::game::{Item, Part, Stage};
 use bitsect_judge::leaf::Value;
 use rand::rngs::StdRng;
@@ -162,4 +163,47 @@ fn steps_are_as_the_machine_proves_them() {
         }
         assert!(claims.len() > 30, "{}", rng.random::<u8>());
     }
+}
+
+#[test]
+fn who_does_not_know_its_claim_says_nothing() {
+    let mut world = chain_of_calls(&mut StdRng::seed_from_u64(5), 3);
+    let mut position = honest_branch(&world, 3);
+    world.states.truncate(1);
+    world.inputs.truncate(1);
+    let units = Stage::Units(1);
+    // Of the first round all is behind the claim.
+    position.publish(answer_of(&mut world, &position)).unwrap();
+    let turn = AnswerError::Turn {
+        stage: Stage::Units(0),
+    };
+    assert_eq!(answer(&position, &world), Err(turn));
+    position.choose(0).unwrap();
+    let gap = AnswerError::Unknown {
+        stage: units,
+        what: "the chain state",
+    };
+    assert_eq!(answer(&position, &world), Err(gap));
+    assert_eq!(reply_of(&mut world, &position), Reply::NotAsked);
+}
+
+/// The machine is asked to run where it has not, and only there.
+#[test]
+fn a_run_that_is_needed_is_asked_for() {
+    let mut world = chain_of_calls(&mut StdRng::seed_from_u64(6), 2);
+    let mut position = honest_branch(&world, 2);
+    for option in [0, 1] {
+        position.publish(answer_of(&mut world, &position)).unwrap();
+        position.choose(option).unwrap();
+    }
+    let input = world.inputs[1];
+    world.forget(&input);
+    assert_eq!(
+        answer(&position, &world),
+        Err(AnswerError::Need(Need { input, step: 0 }))
+    );
+    let published = answer_of(&mut world, &position);
+    position.publish(published).unwrap();
+    world.forget(&input);
+    assert_eq!(reply(&position, &world), Err(Need { input, step: 0 }));
 }

@@ -2,8 +2,11 @@
 //! whatever is asked of it, and an honest challenger leads every liar to a rule that refutes it.
 
 mod honest;
+mod leaves;
 mod liar;
+mod lies;
 mod program;
 mod referee;
 mod store;
+mod tails;
 mod world;

@@ -138,7 +138,8 @@ pub fn arithmetic(rng: &mut StdRng, count: usize) -> Program {
 
 fn load(rng: &mut StdRng, rd: u32) -> u32 {
     let (kind, size) = [(0, 1), (1, 2), (2, 4), (4, 1), (5, 2)][rng.random_range(0..5)];
-    rng.random_range(0..128 / size) * size << 20 | 8 << 15 | kind << 12 | rd << 7 | 0x03
+    let offset = rng.random_range(0..128 / size) * size;
+    offset << 20 | 8 << 15 | kind << 12 | rd << 7 | 0x03
 }
 
 fn store(rng: &mut StdRng, rs2: u32) -> u32 {
@@ -168,4 +169,17 @@ pub fn chain_of_arithmetic(rng: &mut StdRng, units: usize) -> World {
         world.add_unit(B256::new(rng.random()));
     }
     world
+}
+
+/// Writes advice to the output, and then does not halt well: `ebreak`, or an exit code of 1.
+pub fn ends_badly(by_trap: bool) -> Program {
+    let mut words: Vec<u32> = (0..8)
+        .flat_map(|word| [lw(7, ADVICE + 4 * word, 0), sw(7, OUTPUT + 4 * word, 0)])
+        .collect();
+    if by_trap {
+        words.push(0x0010_0073);
+    } else {
+        words.extend([addi(17, 0, 93), addi(10, 0, 1), ECALL]);
+    }
+    program(&words, &[])
 }

@@ -10,12 +10,14 @@ use bitsect_bridge::game::{Form, Go, Item, Opening, Part, Stage, Subject, units}
 use bitsect_judge::leaf::{Rule, Value, Values};
 use bitsect_judge::path::{Field, Place, Time, content_rules, level_rules, not_halted};
 use bitsect_judge::step::gate::Access;
-use bitsect_judge::step::rules;
+use bitsect_judge::step::{StepClaim, rules};
 use bitsect_machine::address::{CONTROL, INPUT, KEY, OUTPUT, REGISTERS};
 
+use crate::leaves::Leaves;
 use crate::world::World;
 
 pub struct Referee {
+    leaves: Leaves,
     steps: Vec<Rule>,
     contents: BTreeMap<String, Rule>,
     not_halted: Rule,
@@ -25,7 +27,7 @@ pub struct Referee {
 }
 
 /// The leaves that an access is of.
-fn read_place(subject: Subject) -> Place {
+pub fn read_place(subject: Subject) -> Place {
     match subject {
         Subject::Control | Subject::WriteControl => Place::Constant(CONTROL),
         Subject::Instruction => Place::Pc,
@@ -40,7 +42,7 @@ fn read_place(subject: Subject) -> Place {
     }
 }
 
-fn write_place(subject: Subject) -> Option<Place> {
+pub fn write_place(subject: Subject) -> Option<Place> {
     match subject {
         Subject::WriteRegister | Subject::WriteMemory | Subject::WriteControl => Some(read_place(subject)),
         Subject::NodeFromHash => Some(Place::Call),
@@ -50,19 +52,32 @@ fn write_place(subject: Subject) -> Option<Place> {
     }
 }
 
+/// Where a path leads that there are leaves for. A leaf that is written is only searched for as one.
+fn reach(subject: Subject, go: Go) -> Option<Place> {
+    let writes_leaf = matches!(
+        subject,
+        Subject::WriteRegister | Subject::WriteMemory | Subject::WriteControl
+    );
+    match go {
+        Go::Read => (!writes_leaf).then(|| read_place(subject)),
+        Go::Write => write_place(subject).filter(|_| subject != Subject::Preimage),
+        Go::Preimage => write_place(subject).filter(|_| subject == Subject::Preimage),
+    }
+}
+
 /// The rules of the content under the lowest node, by the beginnings of their names.
-fn below(subject: Subject, writes: bool) -> &'static [&'static str] {
-    match (subject, writes) {
-        (Subject::NodeFromHash | Subject::Preimage, false) => &["path/leaf-hash/key"],
-        (Subject::HashOfNode, false) => &["call/node-link"],
-        (_, false) => &["path/leaf-hash"],
-        (Subject::WriteRegister, true) => &["path/write/register-"],
-        (Subject::WriteMemory, true) => &["path/write/memory-"],
-        (Subject::WriteControl, true) => &["path/write/control"],
-        (Subject::NodeFromHash, true) => &["call/node-from-hash"],
-        (Subject::HashOfNode, true) => &["call/hash-of-node"],
-        (Subject::Preimage, true) => &["call/preimage-node"],
-        (_, true) => &[],
+fn below(subject: Subject, go: Go) -> &'static [&'static str] {
+    match (subject, go) {
+        (Subject::NodeFromHash | Subject::Preimage, Go::Read) => &["path/leaf-hash/key"],
+        (Subject::HashOfNode, Go::Read) => &["call/node-link"],
+        (Subject::WriteRegister, Go::Write) => &["path/leaf-hash", "path/write/register-"],
+        (Subject::WriteMemory, Go::Write) => &["path/leaf-hash", "path/write/memory-"],
+        (Subject::WriteControl, Go::Write) => &["path/leaf-hash", "path/write/control"],
+        (Subject::NodeFromHash, Go::Write) => &["call/node-from-hash"],
+        (Subject::HashOfNode, Go::Write) => &["call/hash-of-node"],
+        (Subject::Preimage, Go::Preimage) => &["call/key-hash", "call/block-hash", "call/preimage-node"],
+        (Subject::NodeFromHash | Subject::HashOfNode | Subject::Preimage, _) => &[],
+        _ => &["path/leaf-hash"],
     }
 }
 
@@ -108,6 +123,7 @@ impl Referee {
             .into_iter()
             .filter(|subject| *subject != Subject::Control);
         Self {
+            leaves: Leaves::new(world),
             steps: rules(&world.program.text),
             contents: content_rules()
                 .into_iter()
@@ -128,18 +144,33 @@ impl Referee {
                 choices.push(option);
                 units(position.rounds()).interval(&choices).0 < u64::from(position.claim().count)
             }
-            Stage::Step => {
-                let values = position.step_values().unwrap();
-                let gates = self.gates.get(&Subject::ALL[usize::from(option)]);
-                gates.is_none_or(|gates| gates.iter().any(|gate| gate.refute(&values).is_some()))
-            }
+            Stage::Step => self.opens(Subject::ALL[usize::from(option)], &position.step_claim().unwrap()),
             _ => option < position.stage().options(),
         }
     }
 
-    /// Gives a rule that refutes the last answer.
+    /// Whether a gate opens a subject of a step.
+    pub fn opens(&self, subject: Subject, claim: &StepClaim) -> bool {
+        let values = claim.values();
+        let gates = self.gates.get(&subject);
+        gates.is_none_or(|gates| gates.iter().any(|gate| gate.refute(&values).is_some()))
+    }
+
+    /// Gives a rule that refutes the last answer: by the list here and by the leaves that there are on Bitcoin, which must
+    /// agree.
     pub fn refutes(&self, position: &Position) -> Option<String> {
         assert_eq!(position.turn(), Turn::Challenger);
+        let listed = self.listed(position);
+        let leaf = self.leaves.taken(position);
+        assert_eq!(
+            leaf.is_some(),
+            listed.is_some(),
+            "{leaf:?} {listed:?} {position:x?}"
+        );
+        listed
+    }
+
+    fn listed(&self, position: &Position) -> Option<String> {
         let named = |refuted: bool, name: &str| refuted.then(|| name.to_owned());
         match position.stage() {
             Stage::Units(_) => {
@@ -161,12 +192,8 @@ impl Referee {
                     .or_else(|| first(&self.steps, &position.step_values().unwrap()))
             }
             Stage::Content(part) => self.of_content(position, part),
-            Stage::Path(Part::Step, 0) => {
-                let subject = position.subject() == Some(Subject::Preimage);
-                let asked = subject && position.go(Part::Step) == Some(Go::Preimage);
-                self.any(&["call/key-hash", "call/block-hash"], &values(position))
-                    .filter(|_| asked)
-            }
+            // In the last interval the content is below the lowest node: there is no neighbour to ask for.
+            Stage::Path(part, 2) if position.path_choices(part) == [2, 2] => self.of_lowest(position, part),
             Stage::Path(..) => None,
             Stage::Final(Part::Link) => self.of_final_link(position),
             Stage::Final(Part::Step) => self.of_final_step(position),
@@ -200,15 +227,29 @@ impl Referee {
         }
     }
 
-    fn of_final_link(&self, position: &Position) -> Option<String> {
+    fn of_lowest(&self, position: &Position, part: Part) -> Option<String> {
         let mut values = values(position);
-        let opening = position.opening().unwrap();
-        if opening == Opening::Init {
-            values.insert(Value::Leaf, position.input().unwrap());
+        for (value, time) in [(Value::Bottom, Time::Before), (Value::BottomAfter, Time::After)] {
+            if let Some(node) = position.node(part, time, 26) {
+                values.insert(value, &node[..value.bytes()]);
+            }
         }
+        if part == Part::Link {
+            if position.opening() == Some(Opening::Init) {
+                values.insert(Value::Leaf, position.input().unwrap());
+            }
+            return self.any(&["path/leaf-hash"], &values);
+        }
+        let (subject, go) = (position.subject().unwrap(), position.go(Part::Step).unwrap());
+        self.any(below(subject, go), &values)
+    }
+
+    fn of_final_link(&self, position: &Position) -> Option<String> {
+        let values = values(position);
+        let opening = position.opening().unwrap();
         let upper = position.upper_node(Part::Link).unwrap();
         if upper == 26 {
-            return self.any(&["path/leaf-hash"], &values);
+            return None;
         }
         let constant = self.constants[upper as usize];
         if opening == Opening::Init && values.bytes(Value::Sibling) != constant.as_slice() {
@@ -229,13 +270,9 @@ impl Referee {
         let writes = go != Go::Read;
         let upper = position.upper_node(Part::Step).unwrap();
         if upper == 26 {
-            return self.any(below(subject, writes), &values);
+            return None;
         }
-        let place = if writes {
-            write_place(subject)?
-        } else {
-            read_place(subject)
-        };
+        let place = reach(subject, go)?;
         first(&level_rules(place, 25 - upper as usize, writes), &values)
     }
 }

@@ -63,6 +63,12 @@ impl Store {
         digest
     }
 
+    /// Learns all that another store knows.
+    pub fn merge(&mut self, other: &Self) {
+        self.nodes.extend(&other.nodes);
+        self.sha256.extend(&other.sha256);
+    }
+
     /// Gives the way to a place under a root, down to where a preimage is not known.
     pub fn path(&self, root: B256, place: Place) -> Path {
         let (mut node, mut level, mut siblings) = (root, DEPTH, Vec::new());

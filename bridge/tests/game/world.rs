@@ -8,7 +8,7 @@ use bitsect_bridge::game::position::{Claim, Position};
 use bitsect_bridge::game::truth::{Need, Path, Place, Truth};
 use bitsect_bridge::params::Rounds;
 use bitsect_judge::step::{StepClaim, cut};
-use bitsect_machine::address::{CONTROL, INPUT, KEY, REGISTERS};
+use bitsect_machine::address::{CONTROL, INPUT, REGISTERS};
 use bitsect_machine::{Machine, NodeWrite, Oracle, Program, Sha256Preimage, Status, StepWitness, zero_root};
 
 use crate::store::{Leaf, Store, join};
@@ -28,6 +28,8 @@ pub struct World {
 #[derive(Clone)]
 pub struct Run {
     pub roots: Vec<B256>,
+    /// The states between the two writes of each step.
+    pub middles: Vec<B256>,
     /// What the machine itself proves of its steps.
     pub claims: Vec<StepClaim>,
     stopped: bool,
@@ -66,6 +68,7 @@ impl World {
         assert_eq!(root, machine.root());
         let mut run = Run {
             roots: vec![root],
+            middles: Vec::new(),
             claims: Vec::new(),
             stopped: false,
         };
@@ -77,6 +80,7 @@ impl World {
             root = self.apply(root, &witness, &machine);
             assert_eq!(root, witness.after);
             run.roots.push(root);
+            run.middles.push(witness.middle);
             run.claims.push(StepClaim::of(&witness, &self.program.text));
         }
         run.stopped = machine.status() != Status::Running;
@@ -86,6 +90,10 @@ impl World {
 
     pub fn known_run(&self, input: &Leaf) -> &Run {
         &self.runs[input]
+    }
+
+    pub fn forget(&mut self, input: &Leaf) {
+        self.runs.remove(input);
     }
 
     fn first(&mut self, input: &Leaf) -> B256 {
@@ -162,10 +170,6 @@ impl World {
             state: cut(&state),
         };
         Position::new(self.rounds, cut(&self.states[0]), claim)
-    }
-
-    pub fn key_leaf(&self, root: B256) -> Leaf {
-        self.store.path(root, Place::leaf(KEY)).leaf().unwrap()
     }
 }
 

@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::cluster::builder;
+use super::cluster::{builder, forge};
 use super::harness::{TestBuilder, deployment, keys};
 use crate::committee::board::Board;
 use crate::committee::message::HEADER;
 use crate::committee::peer::Event;
 use crate::committee::setup::Setup;
-use crate::committee::{Deployment, Digest, Envelope, Kind, MemberId, Progress, Store};
+use crate::committee::{Deployment, Digest, Envelope, Kind, MemberId, MemberStatus, Progress, Store};
 
 const MEMBERS: u8 = 3;
 
@@ -215,4 +215,36 @@ fn a_session_left_behind_is_signed_anew() {
     world.check();
     let counters = (0..MEMBERS).map(|member| world.node(member).progress.borrow().round);
     assert_eq!(counters.collect::<Vec<_>>(), [2, 2, 2]);
+}
+
+/// A member that comes back with its counter of old, because it lost its store, and one that has two daemons.
+#[test]
+fn counters_that_go_back_or_repeat_are_named() {
+    let mut world = World::new();
+    for kind in [Kind::Contribution, Kind::Graph, Kind::Nonces] {
+        for (by, from) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            world.read(by, from, kind);
+        }
+    }
+    let first = world.node(2).board.get(Kind::Nonces).unwrap();
+    let twice = forge(Kind::Nonces, &first, 2, |payload| {
+        let other = payload[8..74].to_vec();
+        payload[74..140].copy_from_slice(&other);
+    });
+    let newer = forge(Kind::Nonces, &first, 2, |payload| payload[0] = 9);
+    for (message, named) in [
+        (twice, Some("nonces: two sets under the counter 1")),
+        (newer, None),
+        (
+            first.to_vec(),
+            Some("nonces: counter 1 after 9; if its store was lost, restart the other members"),
+        ),
+    ] {
+        world.deliver(0, Kind::Nonces, &message);
+        let status = world.node(0).board.get(Kind::Status).unwrap();
+        let status: MemberStatus = serde_json::from_slice(&status[HEADER..]).unwrap();
+        let named: Vec<_> = named.into_iter().map(String::from).collect();
+        let whats: Vec<_> = status.faults.into_iter().map(|fault| fault.what).collect();
+        assert_eq!(whats, named);
+    }
 }
