@@ -100,6 +100,11 @@ pub fn encode_locks(locks: &Locks, rounds: Rounds) -> Vec<u8> {
     locks.flat_map(|lock| lock.to_byte_array()).collect()
 }
 
+/// Gives the bytes of a party's locks of a pair.
+pub fn locks_bytes(rounds: Rounds) -> usize {
+    lock_count(rounds) * HASH
+}
+
 /// Reads a challenger's locks.
 ///
 /// # Errors
@@ -124,6 +129,12 @@ impl ClaimKeys {
         &self.0[&item]
     }
 
+    /// Gives the bytes of the keys as they are written.
+    pub fn bytes() -> usize {
+        let ends = ClaimItem::ALL.into_iter().map(|item| ends(item.bytes()));
+        ends.sum::<usize>() * HASH
+    }
+
     /// Writes the keys: 20 bytes for each digit.
     pub fn encode(&self) -> Vec<u8> {
         self.0.values().flat_map(|key| key.ends().concat()).collect()
@@ -134,8 +145,7 @@ impl ClaimKeys {
     /// # Errors
     /// Where the length is another.
     pub fn decode(bytes: &[u8]) -> Result<Self, KeysError> {
-        let count = ClaimItem::ALL.into_iter().map(|item| ends(item.bytes())).sum();
-        let mut hashes = Hashes::new(bytes, count)?;
+        let mut hashes = Hashes::new(bytes, Self::bytes() / HASH)?;
         let keys = ClaimItem::ALL.into_iter();
         Ok(Self(keys.map(|item| (item, hashes.key(item.bytes()))).collect()))
     }
@@ -164,6 +174,12 @@ impl ProverKeys {
         key.unwrap_or_else(|| panic!("{stage:?} publishes {item:?}"))
     }
 
+    /// Gives the bytes of keys and locks as they are written.
+    pub fn bytes(rounds: Rounds) -> usize {
+        let keys: usize = items(rounds).map(|(_, item)| ends(item.bytes())).sum();
+        keys * HASH + locks_bytes(rounds)
+    }
+
     /// Writes keys and locks: 20 bytes for each digit and option.
     pub fn encode(&self, rounds: Rounds) -> Vec<u8> {
         let keys = items(rounds).flat_map(|(stage, item)| self.key(stage, item).ends().concat());
@@ -175,8 +191,7 @@ impl ProverKeys {
     /// # Errors
     /// Where the length is not that of these rounds.
     pub fn decode(bytes: &[u8], rounds: Rounds) -> Result<Self, KeysError> {
-        let keys: usize = items(rounds).map(|(_, item)| ends(item.bytes())).sum();
-        let mut hashes = Hashes::new(bytes, keys + lock_count(rounds))?;
+        let mut hashes = Hashes::new(bytes, Self::bytes(rounds) / HASH)?;
         let values = items(rounds).map(|(stage, item)| ((stage, item), hashes.key(item.bytes())));
         let values = values.collect();
         Ok(Self {

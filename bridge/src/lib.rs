@@ -1,6 +1,7 @@
 //! Everything of the protocol that becomes a Bitcoin transaction (docs/dispute.md), and what its daemons share.
 
 pub mod chain;
+pub mod cli;
 pub mod committee;
 pub mod connector;
 pub mod daemon;
@@ -10,5 +11,6 @@ pub mod keys;
 pub mod leaf;
 pub mod params;
 pub mod secret;
+pub mod setup;
 pub mod slot;
 pub mod transaction;

@@ -2,18 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::TcpListener;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use bitsect_bridge::committee::{
-    Builder, CommitteeCommand, Deployment, Graph, MemberId, Party, Signing, Tweak,
+    Builder, CommitteeCommand, Deployment, Graph, MemberId, Party, Place, Signing, Tweak,
 };
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
 struct Cli {
+    #[arg(long, global = true)]
+    deployment: Option<PathBuf>,
+    #[arg(long, global = true)]
+    key: Option<PathBuf>,
+    #[arg(long, global = true)]
+    data_dir: Option<PathBuf>,
+    #[arg(long, global = true)]
+    listen: Option<SocketAddr>,
     #[command(subcommand)]
     command: CommitteeCommand,
 }
@@ -69,23 +77,31 @@ impl Builder for Hashes {
     }
 }
 
-fn make(deployment: &Deployment, party: Option<&Party>) -> eyre::Result<Hashes> {
-    let secrets = |party: &Party| party.keys.graph_seed(&deployment.hash().unwrap());
+async fn make(deployment: Deployment, party: Option<Party>) -> eyre::Result<Hashes> {
+    let secrets = |party: Party| party.keys.graph_seed(&deployment.hash().unwrap());
     Ok(Hashes {
         ours: party.map(|party| *blake3::hash(secrets(party).expose()).as_bytes()),
         count: deployment.graph["messages"].as_integer().unwrap(),
     })
 }
 
-fn parse(line: &str) -> CommitteeCommand {
-    Cli::try_parse_from(["committee"].into_iter().chain(line.split(' ')))
-        .unwrap()
-        .command
+fn parse(line: &str) -> (CommitteeCommand, Place) {
+    let cli = Cli::try_parse_from(["committee"].into_iter().chain(line.split(' '))).unwrap();
+    let place = Place {
+        deployment: cli.deployment,
+        key: cli.key,
+        data_dir: cli.data_dir,
+        listen: cli.listen,
+    };
+    (cli.command, place)
 }
 
 async fn output(line: &str) -> eyre::Result<String> {
     let mut out = Vec::new();
-    parse(line).run(make, &mut out, CancellationToken::new()).await?;
+    let (command, place) = parse(line);
+    command
+        .run(place, make, &mut out, CancellationToken::new())
+        .await?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -163,8 +179,10 @@ async fn members_set_up_by_the_command_line() {
         let line = format!("run --deployment {file} --key {key} --data-dir {data} --listen {address} --json");
         let (sender, lines) = mpsc::channel();
         let stop = stop.clone();
-        let task =
-            tokio::spawn(async move { parse(&line).run(make, &mut Lines(sender, vec![]), stop).await });
+        let task = tokio::spawn(async move {
+            let (command, place) = parse(&line);
+            command.run(place, make, &mut Lines(sender, vec![]), stop).await
+        });
         members.push((task, lines));
     }
     let mut shown = Vec::new();

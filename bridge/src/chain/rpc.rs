@@ -39,6 +39,12 @@ struct Fault {
 struct SyncStatus {
     units: u64,
     l1_processed: Processed,
+    finalized: Finalized,
+}
+
+#[derive(Deserialize)]
+struct Finalized {
+    number: u64,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +107,17 @@ impl RpcChain {
             rule: format!("the node refuses: {}", fault.message),
         })?;
         form(method, result)
+    }
+
+    /// Gives how many units are as deep in Bitcoin as the node calls final.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn finalized_units(&self) -> Result<u64, ChainError> {
+        let status: SyncStatus = self.ask("rollup_syncStatus", json!([])).await?;
+        let number = status.finalized.number;
+        let units: Option<u64> = self.ask("rollup_unitOf", json!([number])).await?;
+        Ok(units.unwrap_or_default())
     }
 
     async fn unit_record(&self, unit: u64) -> Result<Option<UnitRecord>, ChainError> {

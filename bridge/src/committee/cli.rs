@@ -30,12 +30,31 @@ pub enum CommitteeCommand {
 }
 
 /// Who runs the command, where it is a member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Party {
     /// Its place in the deployment.
     pub member: MemberId,
     /// Its keys.
     pub keys: MemberKeys,
+    /// The folder of its store.
+    pub data_dir: PathBuf,
+}
+
+/// Where a member's things are. Each command names what it needs and does not get.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The deployment file.
+    pub deployment: Option<PathBuf>,
+    /// The member's key file.
+    pub key: Option<PathBuf>,
+    /// The folder of the member's store.
+    pub data_dir: Option<PathBuf>,
+    /// Where the daemon listens.
+    pub listen: Option<SocketAddr>,
+}
+
+fn given<T>(value: Option<T>, option: &str) -> eyre::Result<T> {
+    value.ok_or_else(|| eyre::eyre!("option {option} is not given"))
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -49,9 +68,6 @@ enum RoleArg {
 /// Arguments of `keygen`.
 #[derive(Debug, Args)]
 pub struct KeygenArgs {
-    /// The key file; it must not exist.
-    #[arg(long)]
-    key: PathBuf,
     /// Reads the key file, which must exist, and makes none.
     #[arg(long)]
     show: bool,
@@ -69,18 +85,6 @@ pub struct KeygenArgs {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The deployment file.
-    #[arg(long, default_value = "deployment.toml")]
-    deployment: PathBuf,
-    /// The member's key file.
-    #[arg(long)]
-    key: PathBuf,
-    /// The folder of the member's store.
-    #[arg(long)]
-    data_dir: PathBuf,
-    /// Where the daemon listens.
-    #[arg(long)]
-    listen: SocketAddr,
     /// Prints progress as JSON, a line each.
     #[arg(long)]
     json: bool,
@@ -89,9 +93,6 @@ pub struct RunArgs {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The deployment file.
-    #[arg(long, default_value = "deployment.toml")]
-    deployment: PathBuf,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -100,12 +101,6 @@ pub struct StatusArgs {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The deployment file.
-    #[arg(long, default_value = "deployment.toml")]
-    deployment: PathBuf,
-    /// The folder of the member's store.
-    #[arg(long)]
-    data_dir: PathBuf,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -131,24 +126,25 @@ impl CommitteeCommand {
     ///
     /// # Errors
     /// Says what failed, and why.
-    pub async fn run<B: Builder>(
+    pub async fn run<B: Builder, F: Future<Output = eyre::Result<B>>>(
         self,
-        make: impl FnOnce(&Deployment, Option<&Party>) -> eyre::Result<B>,
+        place: Place,
+        make: impl FnOnce(Deployment, Option<Party>) -> F,
         out: &mut (dyn Write + Send),
         shutdown: CancellationToken,
     ) -> eyre::Result<()> {
         match self {
-            Self::Keygen(args) => keygen(args, out),
-            Self::Run(args) => take_part(args, make, out, shutdown).await,
-            Self::Status(args) => status(args, out).await,
-            Self::Verify(args) => verify(args, make, out),
+            Self::Keygen(args) => keygen(args, place, out),
+            Self::Run(args) => take_part(args, place, make, out, shutdown).await,
+            Self::Status(args) => status(args, place, out).await,
+            Self::Verify(args) => verify(args, place, make, out).await,
         }
     }
 }
 
-fn keygen(args: KeygenArgs, out: &mut (dyn Write + Send)) -> eyre::Result<()> {
+fn keygen(args: KeygenArgs, place: Place, out: &mut (dyn Write + Send)) -> eyre::Result<()> {
+    let key = given(place.key, "key")?;
     let KeygenArgs {
-        key,
         show,
         name,
         role,
@@ -178,29 +174,34 @@ fn keygen(args: KeygenArgs, out: &mut (dyn Write + Send)) -> eyre::Result<()> {
     Ok(())
 }
 
-async fn take_part<B: Builder>(
+async fn take_part<B: Builder, F: Future<Output = eyre::Result<B>>>(
     args: RunArgs,
-    make: impl FnOnce(&Deployment, Option<&Party>) -> eyre::Result<B>,
+    place: Place,
+    make: impl FnOnce(Deployment, Option<Party>) -> F,
     out: &mut (dyn Write + Send),
     shutdown: CancellationToken,
 ) -> eyre::Result<()> {
-    let deployment = read(&args.deployment)?;
-    let keys = MemberKeys::read(&args.key).wrap_err("failed to read the key")?;
+    let deployment = read(place.deployment)?;
+    let listen = given(place.listen, "listen")?;
+    let data_dir = given(place.data_dir, "data_dir")?;
+    let keys = MemberKeys::read(&given(place.key, "key")?).wrap_err("failed to read the key")?;
     let member = deployment
         .find(&keys)
         .wrap_err("failed to find ourselves in the deployment")?;
     let party = Party {
         member,
         keys: keys.clone(),
+        data_dir: data_dir.clone(),
     };
-    let builder = make(&deployment, Some(&party)).wrap_err("failed to prepare the graph")?;
-    let listener = TcpListener::bind(args.listen)
+    let listener = TcpListener::bind(listen)
         .await
-        .wrap_err_with(|| format!("failed to listen on {}", args.listen))?;
+        .wrap_err_with(|| format!("failed to listen on {listen}"))?;
+    let builder = make(deployment.clone(), Some(party)).await;
+    let builder = builder.wrap_err("failed to prepare the graph")?;
     let options = RunOptions {
         deployment,
         keys,
-        data_dir: args.data_dir,
+        data_dir,
     };
     let (sender, mut progress) = watch::channel(Progress::default());
     let mut daemon = std::pin::pin!(run(options, builder, listener, sender, shutdown));
@@ -217,8 +218,8 @@ async fn take_part<B: Builder>(
     }
 }
 
-async fn status(args: StatusArgs, out: &mut (dyn Write + Send)) -> eyre::Result<()> {
-    let deployment = read(&args.deployment)?;
+async fn status(args: StatusArgs, place: Place, out: &mut (dyn Write + Send)) -> eyre::Result<()> {
+    let deployment = read(place.deployment)?;
     let reports = query(&deployment).await.wrap_err("failed to ask the members")?;
     let hash = deployment.hash()?;
     if args.json {
@@ -236,16 +237,19 @@ async fn status(args: StatusArgs, out: &mut (dyn Write + Send)) -> eyre::Result<
     Ok(())
 }
 
-fn verify<B: Builder>(
+async fn verify<B: Builder, F: Future<Output = eyre::Result<B>>>(
     args: VerifyArgs,
-    make: impl FnOnce(&Deployment, Option<&Party>) -> eyre::Result<B>,
+    place: Place,
+    make: impl FnOnce(Deployment, Option<Party>) -> F,
     out: &mut (dyn Write + Send),
 ) -> eyre::Result<()> {
-    let deployment = read(&args.deployment)?;
+    let deployment = read(place.deployment)?;
+    let data_dir = given(place.data_dir, "data_dir")?;
     let hash = deployment.hash()?;
-    let store = Store::open(&args.data_dir, &hash)
-        .wrap_err_with(|| format!("failed to open the store in {}", args.data_dir.display()))?;
-    let builder = make(&deployment, None).wrap_err("failed to prepare the graph")?;
+    let store = Store::open(&data_dir, &hash)
+        .wrap_err_with(|| format!("failed to open the store in {}", data_dir.display()))?;
+    let builder = make(deployment.clone(), None).await;
+    let builder = builder.wrap_err("failed to prepare the graph")?;
     let signed = load(&store, &deployment, &builder).wrap_err("failed to verify the set-up")?;
     let output = VerifyOutput {
         deployment: hash,
@@ -270,8 +274,8 @@ fn verify<B: Builder>(
     Ok(())
 }
 
-fn read(path: &std::path::Path) -> eyre::Result<Deployment> {
-    Deployment::read(path).wrap_err("failed to read the deployment")
+fn read(path: Option<PathBuf>) -> eyre::Result<Deployment> {
+    Deployment::read(&given(path, "deployment")?).wrap_err("failed to read the deployment")
 }
 
 /// Says in one line how far a member is.

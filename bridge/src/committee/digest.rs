@@ -11,7 +11,7 @@ pub struct Digest(pub [u8; 32]);
 
 impl Digest {
     /// Hashes parts of lengths that the tag fixes, or of which only the last one varies.
-    pub(super) fn tagged(tag: &str, parts: &[&[u8]]) -> Self {
+    pub(crate) fn tagged(tag: &str, parts: &[&[u8]]) -> Self {
         let tag = sha256::Hash::hash(tag.as_bytes());
         let mut engine = sha256::Hash::engine();
         engine.input(tag.as_byte_array());

@@ -168,6 +168,11 @@ impl MemberKeys {
         self.seed.derive("graph", deployment.as_bytes())
     }
 
+    /// Derives the seed (BIP-0032) of the member's wallet, which is the same for all its deployments.
+    pub fn wallet_seed(&self) -> Seed {
+        self.seed.derive("wallet", &[])
+    }
+
     pub(super) fn identity_pair(&self) -> &Keypair {
         &self.identity
     }
@@ -284,13 +289,15 @@ mod tests {
             keys.identity().to_string(),
             keys.signing().to_string(),
             hex::encode(keys.graph_seed(&Digest([2; 32])).expose()),
+            hex::encode(keys.wallet_seed().expose()),
         ];
         assert_eq!(shown, FIXED);
     }
 
-    const FIXED: [&str; 3] = [
+    const FIXED: [&str; 4] = [
         "29f7ea36224c4174e744f61a1bcbf39ab29bc780b5799507f84f0ef49c155b91",
         "03598237b7eee2159ebb85a6e7d3e0500024ce87f3a091ce6d0403061a7106c408",
         "50ecdd0f5401e7b9c66d41262267090d78f309a649f23ed4a3e9799d9486baa4",
+        "249469ca1c7ee59634589984cf9c8631433dec86c96d900735d9548cadf365fa",
     ];
 }

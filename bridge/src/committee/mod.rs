@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use bitcoin::taproot::TapNodeHash;
 
 pub use aggregate::{Aggregate, AggregateError};
-pub use cli::{CommitteeCommand, Party};
+pub use cli::{CommitteeCommand, Party, Place};
 pub use client::ClientError;
 pub use deployment::{Deployment, DeploymentError, Member, MemberId, Role};
 pub use digest::Digest;

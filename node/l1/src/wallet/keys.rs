@@ -12,7 +12,7 @@ use std::{
 
 use bdk_wallet::bip39::Mnemonic;
 use bitcoin::{
-    NetworkKind, Psbt, TapLeafHash, TapSighashType, Transaction, TxOut, Witness,
+    Address, Network, NetworkKind, Psbt, TapLeafHash, TapSighashType, Transaction, TxOut, Witness,
     bip32::{ChildNumber, DerivationPath, Xpriv},
     key::{Keypair, Secp256k1, TapTweak},
     secp256k1::{All, Message, rand::RngCore, rand::rngs::OsRng},
@@ -24,7 +24,9 @@ use bitcoin::{
 const MAX_KEY_FILE: u64 = 1024;
 /// Permission bits that nobody but the owner may have.
 const OTHERS: u32 = 0o077;
-/// The account of single keys; the wallet has account 0.
+/// The wallet's account.
+const WALLET_ACCOUNT: u32 = 0;
+/// The account of single keys.
 const KEY_ACCOUNT: u32 = 1;
 
 /// A key file or a signature failed.
@@ -129,9 +131,14 @@ impl Keys {
 
     /// Makes the keys of a seed's words.
     pub fn from_words(words: &Mnemonic, network: NetworkKind) -> Self {
+        Self::from_seed(&words.to_seed(""), network)
+    }
+
+    /// Makes the keys of a BIP-32 seed, for those who derive their wallet's from something else.
+    pub fn from_seed(seed: &[u8], network: NetworkKind) -> Self {
         let secp = Secp256k1::new();
-        let master = Xpriv::new_master(network, &words.to_seed(""))
-            .expect("a seed that gives no key has a chance of 2^-127");
+        let master =
+            Xpriv::new_master(network, seed).expect("a seed that gives no key has a chance of 2^-127");
         Self {
             master,
             network,
@@ -150,11 +157,22 @@ impl Keys {
 
     /// Returns the single key of an index, `m/86'/coin'/1'/0/index`.
     pub fn key(&self, index: u16) -> Keypair {
+        self.derive(KEY_ACCOUNT, index)
+    }
+
+    /// Returns the wallet's receiving address of an index, without the wallet's file. The wallet watches the first 50.
+    pub fn receive_address(&self, index: u16, network: Network) -> Address {
+        let (key, _) = self.derive(WALLET_ACCOUNT, index).x_only_public_key();
+        Address::p2tr(&self.secp, key, None, network)
+    }
+
+    /// Derives the key of an index for receiving, `m/86'/coin'/account'/0/index`.
+    fn derive(&self, account: u32, index: u16) -> Keypair {
         let coin = u32::from(self.network == NetworkKind::Test);
         let path: DerivationPath = [
             ChildNumber::Hardened { index: 86 },
             ChildNumber::Hardened { index: coin },
-            ChildNumber::Hardened { index: KEY_ACCOUNT },
+            ChildNumber::Hardened { index: account },
             ChildNumber::Normal { index: 0 },
             ChildNumber::Normal { index: index.into() },
         ]

@@ -306,11 +306,25 @@ impl Wallet {
 
     /// Returns whether a transaction of the wallet is in a block.
     pub fn is_confirmed(&self, txid: &Txid) -> bool {
-        self.inner
-            .lock()
+        self.confirmed_at(txid).is_some()
+    }
+
+    /// Returns the height of the block that holds a transaction of the wallet.
+    pub fn confirmed_at(&self, txid: &Txid) -> Option<u32> {
+        let inner = self.inner.lock();
+        let tx = inner.bdk.get_tx(*txid)?;
+        tx.chain_position.confirmation_height_upper_bound()
+    }
+
+    /// Returns a confirmed transaction of the wallet whose first outputs are these, in order.
+    pub fn find_payment(&self, outputs: &[TxOut]) -> Option<Transaction> {
+        let inner = self.inner.lock();
+        let confirmed = inner
             .bdk
-            .get_tx(*txid)
-            .is_some_and(|tx| tx.chain_position.is_confirmed())
+            .transactions()
+            .filter(|tx| tx.chain_position.is_confirmed());
+        let mut paying = confirmed.filter(|tx| tx.tx_node.tx.output.starts_with(outputs));
+        paying.next().map(|tx| (*tx.tx_node.tx).clone())
     }
 
     /// Returns the outputs of the wallet's transactions that a transaction spends, as far as known.

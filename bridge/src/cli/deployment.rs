@@ -1,0 +1,152 @@
+//! `deployment`: the file that all members have, made of their entries.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use bitcoin::Network;
+use bitcoin::hashes::{Hash, sha256};
+use clap::Args;
+use eyre::WrapErr;
+use serde::Deserialize;
+
+use super::config::Config;
+use super::member::read_program;
+use crate::committee::{Deployment, Digest, Member};
+use crate::params::{Params, Rounds};
+use crate::setup::{Section, SlotEntry, program_hash};
+
+/// Arguments of `deployment`.
+#[derive(Debug, Args)]
+pub(super) struct DeploymentArgs {
+    /// The Bitcoin network: bitcoin, testnet4, signet, regtest.
+    #[arg(long)]
+    network: Network,
+    /// The chain file, as every party to the chain has it.
+    #[arg(long)]
+    chain_file: PathBuf,
+    /// Files with what `committee keygen` printed, in the order of the members.
+    #[arg(long = "members", required = true, num_args = 1..)]
+    members: Vec<PathBuf>,
+    /// An L1 block before the deployment's first output.
+    #[arg(long)]
+    start_height: u32,
+    /// Slots: the operator's name, the unit that it starts behind, the chain state there.
+    #[arg(long = "slot", required = true, value_name = "OPERATOR:UNIT:STATE")]
+    slots: Vec<SlotArg>,
+    #[command(flatten)]
+    params: ParamsArgs,
+}
+
+/// What the parties agree on. The defaults are for Bitcoin: a day a move.
+#[derive(Debug, Args)]
+struct ParamsArgs {
+    /// Rounds of the search over units: even.
+    #[arg(long, default_value_t = 14)]
+    unit_rounds: u8,
+    /// Rounds of the search over steps.
+    #[arg(long, default_value_t = 20)]
+    trace_rounds: u8,
+    /// Blocks for each move.
+    #[arg(long, default_value_t = 144)]
+    move_timeout_blocks: u16,
+    /// Blocks within which a challenge has to confirm.
+    #[arg(long, default_value_t = 1_008)]
+    challenge_window_blocks: u16,
+    /// Blocks after which an upheld claim finalises [default: as few as the longest game allows].
+    #[arg(long)]
+    dispute_window_blocks: Option<u16>,
+    /// What a claim puts at stake, in sats.
+    #[arg(long, default_value_t = 20_000_000)]
+    bond_sats: u64,
+    /// What a challenger puts at stake, in sats.
+    #[arg(long, default_value_t = 2_000_000)]
+    stake_sats: u64,
+    /// What a challenger gets of the bond when it wins, in sats.
+    #[arg(long, default_value_t = 10_000_000)]
+    reward_sats: u64,
+    /// The fee that a verdict has out of the bond, in sats.
+    #[arg(long, default_value_t = 400_000)]
+    verdict_fee_sats: u64,
+}
+
+#[derive(Clone, Debug)]
+struct SlotArg(SlotEntry);
+
+impl FromStr for SlotArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let failed = || "expected OPERATOR:UNIT:STATE, the state 64 hexadecimal digits".to_owned();
+        let mut parts = text.splitn(3, ':');
+        let mut part = || parts.next().ok_or_else(failed);
+        let (operator, unit, state) = (part()?.to_owned(), part()?, part()?);
+        let mut bytes = [0; 32];
+        let digits = state.strip_prefix("0x").unwrap_or(state);
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| failed())?;
+        Ok(Self(SlotEntry {
+            operator,
+            start_unit: unit.parse().map_err(|_| failed())?,
+            start_state: Digest(bytes),
+        }))
+    }
+}
+
+/// A member's entry, as `keygen` prints it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    member: Vec<Member>,
+}
+
+impl ParamsArgs {
+    fn params(&self) -> Params {
+        let rounds = Rounds {
+            units: self.unit_rounds,
+            trace: self.trace_rounds,
+        };
+        let game = rounds.moves() * u32::from(self.move_timeout_blocks);
+        let least = game + u32::from(self.challenge_window_blocks) + 1;
+        // One that is too large is refused by name when the parameters are checked.
+        let least = u16::try_from(least).unwrap_or(u16::MAX);
+        Params {
+            rounds,
+            move_timeout_blocks: self.move_timeout_blocks,
+            challenge_window_blocks: self.challenge_window_blocks,
+            dispute_window_blocks: self.dispute_window_blocks.unwrap_or(least),
+            bond_sats: self.bond_sats,
+            stake_sats: self.stake_sats,
+            reward_sats: self.reward_sats,
+            verdict_fee_sats: self.verdict_fee_sats,
+        }
+    }
+}
+
+/// Prints the file.
+pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
+    let program = read_program(config)?;
+    let chain = std::fs::read(&args.chain_file)
+        .wrap_err_with(|| format!("failed to read the chain file {}", args.chain_file.display()))?;
+    let mut members = Vec::new();
+    for path in &args.members {
+        let failed = || format!("failed to read the entry {}", path.display());
+        let text = std::fs::read_to_string(path).wrap_err_with(failed)?;
+        let entry: Entry = toml::from_str(&text).wrap_err_with(failed)?;
+        members.extend(entry.member);
+    }
+    let section = Section {
+        program: program_hash(&program),
+        start_height: args.start_height,
+        params: args.params.params(),
+        slots: args.slots.into_iter().map(|slot| slot.0).collect(),
+    };
+    let deployment = Deployment {
+        network: args.network,
+        chain: Digest(sha256::Hash::hash(&chain).to_byte_array()),
+        members,
+        graph: section.to_table()?,
+    };
+    deployment.verify().wrap_err("failed to make the deployment")?;
+    Section::of(&deployment).wrap_err("failed to make the deployment")?;
+    print!("{}", deployment.to_toml()?);
+    Ok(())
+}
