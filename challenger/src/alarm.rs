@@ -19,38 +19,127 @@ const WAITING: usize = 256;
 /// How long the command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a person should hear of. Every hash and transaction id is as Bitcoin's or Ethereum's tools show it.
+/// What a person should hear of. Every hash and transaction id is as Bitcoin's or Ethereum's tools show it. `challenger` is
+/// the challenger's number in the slot, and `ours` tells whether it is this one's branch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Event {
-    /// A claim is false.
-    ClaimFalse {
+    /// A claim is on Bitcoin, or is judged anew.
+    ClaimSeen {
+        /// The slot.
+        slot: usize,
         /// The claim's transaction.
         claim: String,
         /// The claim's `k`.
-        units: u64,
+        units: u32,
         /// What it claims.
         claimed: String,
-        /// What is true.
-        expected: String,
+        /// `true`, `false`, `unknown`.
+        judgement: &'static str,
     },
-    /// Half of the time for a move has passed.
-    DeadlineHalf {
+    /// A claim is false.
+    ClaimFalse {
+        /// The slot.
+        slot: usize,
         /// The claim's transaction.
         claim: String,
-        /// The stage that the dispute is at.
+        /// The claim's `k`.
+        units: u32,
+        /// What it claims.
+        claimed: String,
+        /// What is true; none where the chain has fewer units.
+        expected: Option<String>,
+        /// L1 blocks left for a challenge.
+        blocks_left: u32,
+    },
+    /// A claim is challenged.
+    ChallengeMade {
+        /// The slot.
+        slot: usize,
+        /// Whose branch.
+        challenger: usize,
+        /// Whether it is ours.
+        ours: bool,
+        /// The challenge.
+        transaction: String,
+    },
+    /// A dispute has a confirmed move more.
+    DisputeMoved {
+        /// The slot.
+        slot: usize,
+        /// Whose branch.
+        challenger: usize,
+        /// Whether it is ours.
+        ours: bool,
+        /// Who moved: `operator` or `challenger`.
+        by: &'static str,
+        /// The stage that was answered, or is asked for.
+        stage: String,
+        /// The move.
+        transaction: String,
+    },
+    /// Half of the time for a move, or for a challenge, has passed.
+    DeadlineHalf {
+        /// The slot.
+        slot: usize,
+        /// Whose branch; none where a challenge is waited for and there is no branch of ours.
+        challenger: Option<usize>,
+        /// Whether it is ours.
+        ours: bool,
+        /// Who has to move.
+        turn: &'static str,
+        /// The stage, or `challenge`.
         stage: String,
         /// L1 blocks left.
         blocks_left: u32,
     },
-    /// A dispute has a confirmed move more.
-    DisputeMoved {
+    /// The time for a move, or for a challenge, has passed.
+    DeadlineMissed {
+        /// The slot.
+        slot: usize,
+        /// Whose branch; none where a challenge is waited for and there is no branch of ours.
+        challenger: Option<usize>,
+        /// Whether it is ours.
+        ours: bool,
+        /// Who had to move.
+        turn: &'static str,
+        /// The stage, or `challenge`.
+        stage: String,
+    },
+    /// A branch has ended.
+    DisputeEnded {
+        /// The slot.
+        slot: usize,
+        /// Whose branch.
+        challenger: usize,
+        /// Whether it is ours.
+        ours: bool,
+        /// `verdict`, `timeout`: the claim is defeated. `forfeit`: the stake is lost. `recovered`: another branch won.
+        end: &'static str,
+        /// Of a verdict, the leaf.
+        leaf: Option<String>,
+        /// The transaction.
+        transaction: String,
+    },
+    /// A claim that is false by our own chain was finalised.
+    FalseClaimFinalised {
+        /// The slot.
+        slot: usize,
         /// The claim's transaction.
         claim: String,
-        /// The stage that the dispute is at.
-        stage: String,
-        /// The move's transaction.
+        /// `fast` or `slow`.
+        way: &'static str,
+        /// The transaction.
         transaction: String,
+    },
+    /// There are too few confirmed outputs to pay for moves, and no funds to make more.
+    FeeOutputsFew {
+        /// How many shall be ready.
+        wanted: u32,
+        /// How many are.
+        ready: u32,
+        /// What each holds, in sats.
+        sats: u64,
     },
     /// The chain is not derived any more: false claims would go unseen.
     NotFollowing {
@@ -207,7 +296,10 @@ mod tests {
 
     fn half() -> Event {
         Event::DeadlineHalf {
-            claim: "c".into(),
+            slot: 1,
+            challenger: Some(0),
+            ours: true,
+            turn: "challenger",
             stage: "units 0".into(),
             blocks_left: 72,
         }
@@ -235,7 +327,8 @@ mod tests {
         let first: Value = serde_json::from_str(lines[0]).unwrap();
         assert_eq!(
             first,
-            serde_json::json!({"event": "deadline-half", "claim": "c", "stage": "units 0", "blocksLeft": 72})
+            serde_json::json!({"event": "deadline-half", "slot": 1, "challenger": 0, "ours": true,
+                "turn": "challenger", "stage": "units 0", "blocksLeft": 72})
         );
         assert_eq!(lines[1], "deadline-half 72");
         assert_eq!(lines[2], "{\"event\":\"following\"}");

@@ -4,9 +4,12 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig};
+use bitsect_bridge::committee::Deployment;
+use bitsect_bridge::daemon::DaemonStore;
 use bitsect_node::chain_file::ChainFile;
 use bitsect_node::cli::{block_on, init_logs};
 use bitsect_node::config::{ConfigError, LogFormat};
@@ -16,9 +19,10 @@ use eyre::{WrapErr, bail};
 use tokio::net::TcpListener;
 
 use crate::chain::StoreChain;
-use crate::config::{Config, Layer};
-use crate::explain::{Claimed, Verdict, explain};
-use crate::metrics::Status;
+use crate::config::{Config, Layer, SlotFiles};
+use crate::dispute::{self, Deployed, Hands, Side};
+use crate::explain::{Claimed, Explainer, Told, explain, stored, told};
+use crate::metrics::{EXPLAIN, Status};
 use crate::run::{Challenger, read_guest};
 
 /// The exit code of `explain` where the claim is wrong.
@@ -38,7 +42,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Derives the chain and raises alarms: without keys, without funds.
+    /// Judges the claims of a deployment, and disputes the false ones.
+    Run(RunArgs),
+    /// Judges claims and raises alarms: without keys, without funds.
     Watch(WatchArgs),
     /// Says why a claim is right or wrong: the first wrong unit, what it does, the first wrong transaction.
     Explain(ExplainArgs),
@@ -56,6 +62,15 @@ struct ConfigArgs {
 }
 
 #[derive(Debug, Args)]
+struct RunArgs {
+    /// Publish nothing, and say what would be published and why. It needs no funds.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
 struct WatchArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -63,9 +78,12 @@ struct WatchArgs {
 
 #[derive(Debug, Args)]
 struct ExplainArgs {
-    /// What the claim says and its dispute has published: a JSON file (docs/challenger.md), or - for standard input.
+    /// A slot of the deployment: its claim, and what its dispute has published, as they are on Bitcoin.
+    #[arg(required_unless_present = "claim", conflicts_with = "claim")]
+    slot: Option<usize>,
+    /// What a claim says and its dispute has published: a JSON file (docs/challenger.md), or - for standard input.
     #[arg(long, value_name = "FILE")]
-    claim: PathBuf,
+    claim: Option<PathBuf>,
     /// A node's JSON-RPC that says what is true, instead of the challenger's own store.
     #[arg(long, value_name = "URL")]
     rpc_url: Option<String>,
@@ -102,15 +120,56 @@ impl Cli {
     /// What failed.
     pub fn run(self) -> eyre::Result<ExitCode> {
         match self.command {
+            Command::Run(args) => run(args).map(|()| ExitCode::SUCCESS),
             Command::Watch(args) => watch(args).map(|()| ExitCode::SUCCESS),
-            Command::Explain(args) => explain_claim(args),
+            Command::Explain(args) => explain_command(args),
             Command::Status(args) => status(&args).map(|()| ExitCode::SUCCESS),
         }
     }
 }
 
+fn run(args: RunArgs) -> eyre::Result<()> {
+    let config = args.config.resolve()?;
+    let Some(slots) = config.slots.clone() else {
+        return Err(needs("run", "deployment"));
+    };
+    let Some(key_file) = config.key_file.clone() else {
+        return Err(needs("run", "key_file"));
+    };
+    serve(config, |challenger| {
+        let program = challenger.chain();
+        let (deployment, deployed) = read_slots(&slots, program.program()?)?;
+        let hands = Hands::read(&key_file, &deployment)?;
+        let side = if args.dry_run {
+            Side::DryRun(hands)
+        } else {
+            Side::Run(hands)
+        };
+        challenger.dispute(deployed, side).map(drop)
+    })
+}
+
 fn watch(args: WatchArgs) -> eyre::Result<()> {
     let config = args.config.resolve()?;
+    let slots = config.slots.clone();
+    serve(config, |challenger| {
+        let Some(slots) = &slots else { return Ok(()) };
+        let program = challenger.chain();
+        let (_, deployed) = read_slots(slots, program.program()?)?;
+        challenger.dispute(deployed, Side::Watch).map(drop)
+    })
+}
+
+fn needs(option: &'static str, needs: &'static str) -> eyre::Report {
+    eyre::Report::new(ConfigError::Needs { option, needs })
+}
+
+fn read_slots(files: &SlotFiles, program: &[u8]) -> eyre::Result<(Deployment, Deployed)> {
+    Deployed::read(&files.deployment, &files.committee_store, program)
+}
+
+/// Runs a challenger with what `prepare` adds to it.
+fn serve(config: Config, prepare: impl FnOnce(&mut Challenger) -> eyre::Result<()>) -> eyre::Result<()> {
     init_logs(&config.node.log, config.node.log_format)?;
     block_on(|stop| async move {
         let listener = match config.metrics_listen {
@@ -121,41 +180,103 @@ fn watch(args: WatchArgs) -> eyre::Result<()> {
                     .wrap_err_with(|| format!("failed to listen on {address} (metrics_listen)"))?,
             ),
         };
-        Challenger::open(config)?.run(listener, stop).await
+        let mut challenger = Challenger::open(config)?;
+        prepare(&mut challenger)?;
+        challenger.run(listener, stop).await
     })
 }
 
-fn explain_claim(args: ExplainArgs) -> eyre::Result<ExitCode> {
-    let claimed = read_claim(&args.claim)?;
+fn explain_command(args: ExplainArgs) -> eyre::Result<ExitCode> {
+    let claimed = args.claim.as_deref().map(read_claim).transpose()?;
     let config = args.config.resolve()?;
     init_logs(&config.node.log, config.node.log_format)?;
-    let mut verdict = None;
-    let found = &mut verdict;
+    let mut severity = 0;
+    let found = &mut severity;
+    let (rpc_url, json) = (args.rpc_url, args.json);
     block_on(|stop| async move {
-        let file = ChainFile::read(&config.node.chain_file).wrap_err("failed to read the chain file")?;
-        let chain = true_chain(&config, &file, args.rpc_url)?;
-        let runner = match chain.program() {
-            Ok(program) => Some(Runner::new(program, RunnerConfig::default())?),
-            Err(_) => None,
+        let told = async {
+            match (claimed, args.slot) {
+                (Some(claimed), _) => explain_file(&config, rpc_url, &claimed).await,
+                (None, slot) => explain_slot(&config, rpc_url, slot.unwrap_or_default()).await,
+            }
         };
-        let explained = tokio::select! {
+        let told = tokio::select! {
             () = stop.cancelled() => bail!("failed to explain the claim: interrupted"),
-            explained = explain(chain.as_ref(), &file.params, runner.as_ref(), &claimed) => explained,
+            told = told => told?,
         };
-        let explanation = explained.wrap_err("failed to explain the claim")?;
-        if args.json {
-            println!("{}", serde_json::to_string_pretty(&explanation)?);
+        if json {
+            println!("{}", serde_json::to_string_pretty(&told.explanation)?);
         } else {
-            print!("{explanation}");
+            print!("{}", told.text);
         }
-        *found = Some(explanation.verdict);
+        *found = told.severity;
         Ok(())
     })?;
-    Ok(match verdict.expect("work that ends well has a verdict") {
-        Verdict::Right => ExitCode::SUCCESS,
-        Verdict::NotDerived { .. } => ExitCode::from(EXIT_NOT_DERIVED),
-        Verdict::Wrong { .. } | Verdict::NotRepeated { .. } => ExitCode::from(EXIT_WRONG),
+    Ok(match severity {
+        0 => ExitCode::SUCCESS,
+        1 => ExitCode::from(EXIT_NOT_DERIVED),
+        _ => ExitCode::from(EXIT_WRONG),
     })
+}
+
+async fn explain_file(config: &Config, rpc_url: Option<String>, claimed: &Claimed) -> eyre::Result<Told> {
+    let file = ChainFile::read(&config.node.chain_file).wrap_err("failed to read the chain file")?;
+    let chain = true_chain(config, &file, rpc_url)?;
+    let runner = match chain.program() {
+        Ok(program) => Some(Runner::new(program, RunnerConfig::default())?),
+        Err(_) => None,
+    };
+    let explained = explain(chain.as_ref(), &file.params, runner.as_ref(), claimed).await;
+    let explained = explained.wrap_err("failed to explain the claim")?;
+    Ok(Told {
+        explanation: serde_json::to_value(&explained)?,
+        text: explained.to_string(),
+        severity: explained.verdict.severity(),
+    })
+}
+
+/// Explains a slot's claim: by the challenger that listens at `metrics_listen`, or by the files of one that does not run.
+async fn explain_slot(config: &Config, rpc_url: Option<String>, slot: usize) -> eyre::Result<Told> {
+    if let Some(address) = config.metrics_listen
+        && let Some(told) = ask_running(address, slot).await?
+    {
+        return Ok(told);
+    }
+    let Some(files) = &config.slots else {
+        return Err(needs("slot", "deployment"));
+    };
+    let file = ChainFile::read(&config.node.chain_file).wrap_err("failed to read the chain file")?;
+    let chain: Arc<dyn Chain> = true_chain(config, &file, rpc_url)?.into();
+    let (_, deployed) = read_slots(files, chain.program()?)?;
+    let path = dispute::store_file(&config.node.data_dir)?;
+    let failed = || format!("failed to use the challenger's file {}", path.display());
+    let store = DaemonStore::open(&path, deployed.hash).wrap_err_with(failed)?;
+    let states = stored(&store, &deployed).wrap_err_with(failed)?;
+    let state = states
+        .get(slot)
+        .ok_or_else(|| eyre::eyre!("failed to find slot {slot}: the deployment has {}", states.len()))?;
+    let runner = dispute::runner(chain.as_ref(), &deployed)?;
+    let explainer = Explainer::new(chain, file.params.clone(), runner);
+    let explained = explainer.slot(&deployed, slot, state).await;
+    Ok(told(&explained.wrap_err("failed to explain the claim")?))
+}
+
+/// Asks a running challenger for an explanation; `None` where nobody listens.
+async fn ask_running(address: SocketAddr, slot: usize) -> eyre::Result<Option<Told>> {
+    let url = format!("http://{address}/{EXPLAIN}{slot}");
+    let failed = || format!("failed to ask {url}");
+    // Without a time limit: it may take a run of a unit.
+    let response = match reqwest::get(&url).await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() => return Ok(None),
+        Err(error) => return Err(error).wrap_err_with(failed),
+    };
+    let status = response.status();
+    if !status.is_success() {
+        let text = response.text().await.wrap_err_with(failed)?;
+        bail!("failed to ask {url}: {status} {}", text.trim());
+    }
+    Ok(Some(response.json().await.wrap_err_with(failed)?))
 }
 
 fn read_claim(path: &Path) -> eyre::Result<Claimed> {

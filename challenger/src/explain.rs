@@ -3,6 +3,7 @@
 mod claimed;
 mod place;
 mod print;
+mod slot;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub use claimed::{Claimed, ClaimedLog, ClaimedReceipt, ClaimedTrace, Prefix};
 pub use place::{Place, Places, executor};
+pub use slot::{BranchExplanation, Explainer, SlotExplanation, Told, published, stored, told};
 pub use unit::{Difference, Done, RecordFault, Work, execute, first_difference};
 
 /// Why a claim cannot be explained.
@@ -63,6 +65,15 @@ pub enum Verdict {
         /// Units that it needs.
         need: u64,
     },
+    /// Bitcoin did not have as many units when the claim was made.
+    Ahead {
+        /// Units that the chain has now.
+        have: u64,
+        /// Units that the claim is about.
+        need: u64,
+        /// The L1 block that holds the claim.
+        height: u32,
+    },
     /// A state is wrong.
     Wrong {
         /// The last position whose state is known to be right.
@@ -79,6 +90,17 @@ pub enum Verdict {
         /// The position.
         position: u64,
     },
+}
+
+impl Verdict {
+    /// Tells how bad it is for the claim: nothing, not known, wrong.
+    pub const fn severity(&self) -> u8 {
+        match self {
+            Self::Right => 0,
+            Self::NotDerived { .. } => 1,
+            Self::Ahead { .. } | Self::Wrong { .. } | Self::NotRepeated { .. } => 2,
+        }
+    }
 }
 
 /// Why a claim is right or wrong.
@@ -115,6 +137,10 @@ pub struct RunFacts {
     pub end_step: u64,
     /// How it ends.
     pub end: String,
+    /// The chain state that it gives; none where it gives none.
+    pub output: Option<B256>,
+    /// What of the published input is not that of the unit: `state`, `advice`.
+    pub wrong_input: Option<&'static str>,
     /// The wrong steps; none where all published states are true.
     pub wrong: Option<WrongSteps>,
 }
@@ -175,12 +201,17 @@ pub async fn explain(
 }
 
 async fn verdict(chain: &dyn Chain, claimed: &Claimed) -> Result<Verdict, ExplainError> {
+    // Asked for first: what is derived in between may only add units.
+    let derived = chain.l1_height().await?;
     let have = chain.unit_count().await?;
     let mut right_until = 0;
     for (position, published) in claimed.positions() {
         let need = claimed.start.saturating_add(position);
         let Some(expected) = chain.state(need).await? else {
-            return Ok(Verdict::NotDerived { have, need });
+            return Ok(match claimed.height.filter(|height| derived >= *height) {
+                Some(height) => Verdict::Ahead { have, need, height },
+                None => Verdict::NotDerived { have, need },
+            });
         };
         if !published.fits(&expected) {
             return Ok(Verdict::Wrong {
@@ -206,6 +237,7 @@ async fn unit_facts(
     unit: u64,
 ) -> Result<UnitFacts, ExplainError> {
     let record = chain.record(unit).await?.ok_or(ExplainError::Gone { unit })?;
+    let true_input = record.input();
     let params = params.clone();
     let done = tokio::task::spawn_blocking(move || execute(&params, &record));
     let done = done.await.map_err(broken)??;
@@ -214,8 +246,18 @@ async fn unit_facts(
         (Some(block), Some(receipts)) => first_difference(block, receipts),
         _ => None,
     };
-    let run = match (&claimed.trace, runner) {
-        (Some(trace), Some(runner)) => Some(run_facts(chain, runner, trace, unit, done.attempts).await?),
+    // A branch may have been led to another unit than the first wrong one.
+    let of_unit = |trace: &&ClaimedTrace| {
+        trace
+            .unit
+            .is_none_or(|at| claimed.start.saturating_add(at) == unit)
+    };
+    let run = match (claimed.trace.as_ref().filter(of_unit), runner) {
+        (Some(trace), Some(runner)) => {
+            let mut facts = run_facts(chain, runner, trace, unit, done.attempts).await?;
+            facts.wrong_input = wrong_input(&trace.input, &true_input);
+            Some(facts)
+        }
         (Some(_), None) => return Err(ChainError::NoProgram.into()),
         (None, _) => None,
     };
@@ -225,6 +267,15 @@ async fn unit_facts(
         difference,
         run,
     })
+}
+
+/// Tells which half of an input leaf is another one: chain state or advice.
+fn wrong_input(published: &[u8], expected: &[u8; 64]) -> Option<&'static str> {
+    let (state, advice) = expected.split_at(32);
+    if !published.starts_with(&state[..24]) {
+        return Some("state");
+    }
+    (!published.ends_with(advice)).then_some("advice")
 }
 
 async fn run_facts(
@@ -259,6 +310,8 @@ fn wrong_steps(
     let mut facts = RunFacts {
         end_step: trace.end_step(),
         end: print::end(trace.end()),
+        output: trace.output(),
+        wrong_input: None,
         wrong: None,
     };
     let mut right_until = 0;

@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod chain;
 pub mod cli;
 pub mod config;
+pub mod dispute;
 pub mod explain;
 pub mod metrics;
 pub mod run;

@@ -3,7 +3,7 @@
 use bitsect_node::convert;
 use bitsect_node::engine::EngineStatus;
 use bitsect_node::monitor::NodeMonitor;
-use bitsect_node::rpc::Monitor;
+use bitsect_node::rpc::{LateAnswer, Monitor};
 use bitsect_node::status::NodeStatus;
 use bitsect_node::verifier::Verifier;
 use prometheus::Registry;
@@ -12,6 +12,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::alarm::Alarms;
+use crate::dispute::{DisputeGauges, DisputeStatus, View};
+use crate::explain::{Explainer, told};
+
+/// The path of explanations; the slot's number comes behind it.
+pub const EXPLAIN: &str = "explain/";
 
 /// Answers the listener.
 pub struct ChallengerMonitor {
@@ -20,10 +25,23 @@ pub struct ChallengerMonitor {
     status: watch::Receiver<NodeStatus>,
     alarms: Alarms,
     chain: String,
+    disputes: Option<Disputes>,
+}
+
+/// What is asked of disputes.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "gigabytes of pages")]
+pub struct Disputes {
+    /// The slots.
+    pub view: View,
+    /// What explains their claims.
+    pub explainer: Explainer,
+    /// Their metrics.
+    pub gauges: DisputeGauges,
 }
 
 /// What `/status` gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The program's version.
@@ -48,6 +66,8 @@ pub struct Status {
     pub reorgs: u64,
     /// The last alarm since the start.
     pub last_alarm: Option<Value>,
+    /// The slots; none where no deployment is named.
+    pub disputes: Option<DisputeStatus>,
 }
 
 impl ChallengerMonitor {
@@ -55,7 +75,12 @@ impl ChallengerMonitor {
     ///
     /// # Errors
     /// When the registry has gauges of these names already.
-    pub fn new(registry: Registry, verifier: &Verifier, alarms: Alarms) -> Result<Self, prometheus::Error> {
+    pub fn new(
+        registry: Registry,
+        verifier: &Verifier,
+        alarms: Alarms,
+        disputes: Option<Disputes>,
+    ) -> Result<Self, prometheus::Error> {
         let (engine, status) = (verifier.engine(), verifier.status());
         Ok(Self {
             node: NodeMonitor::new(registry, engine.clone(), status.clone(), None, None)?,
@@ -63,6 +88,7 @@ impl ChallengerMonitor {
             status,
             alarms,
             chain: verifier.file().name.clone(),
+            disputes,
         })
     }
 
@@ -84,12 +110,16 @@ impl ChallengerMonitor {
                 .alarms
                 .last()
                 .map(|event| serde_json::to_value(event).expect("an event has only types that JSON has")),
+            disputes: self.disputes.as_ref().map(|disputes| disputes.view.status()),
         }
     }
 }
 
 impl Monitor for ChallengerMonitor {
     fn metrics(&self) -> &Registry {
+        if let Some(disputes) = &self.disputes {
+            disputes.gauges.refresh(&disputes.view);
+        }
         self.node.metrics()
     }
 
@@ -99,6 +129,18 @@ impl Monitor for ChallengerMonitor {
 
     fn status(&self) -> Option<Value> {
         Some(serde_json::to_value(self.now()).expect("a status has only types that JSON has"))
+    }
+
+    fn answer(&self, path: &str) -> Option<LateAnswer> {
+        let disputes = self.disputes.clone()?;
+        let slot: usize = path.strip_prefix(EXPLAIN)?.parse().ok()?;
+        let state = disputes.view.shown.borrow().slots.get(slot).cloned()?;
+        Some(Box::pin(async move {
+            let deployed = &disputes.view.deployed;
+            let explained = disputes.explainer.slot(deployed, slot, &state).await;
+            let explained = explained.map_err(|error| error.to_string())?;
+            Ok(serde_json::to_value(told(&explained)).expect("an explanation has only types that JSON has"))
+        }))
     }
 }
 
@@ -119,8 +161,12 @@ impl std::fmt::Display for Status {
         writeln!(f, "finalized  L2 block {}", self.finalized_block)?;
         writeln!(f, "reorgs     {}", self.reorgs)?;
         match &self.last_alarm {
-            None => writeln!(f, "alarms     none since the start"),
-            Some(event) => writeln!(f, "last alarm {event}"),
+            None => writeln!(f, "alarms     none since the start")?,
+            Some(event) => writeln!(f, "last alarm {event}")?,
+        }
+        match &self.disputes {
+            None => writeln!(f, "disputes   no deployment is named"),
+            Some(disputes) => disputes.fmt(f),
         }
     }
 }

@@ -4,6 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bitsect_bridge::chain::Chain;
+use bitsect_bridge::daemon::Shown;
+use bitsect_l1::carrier::CarrierConfig;
+use bitsect_l1::follower::FollowerConfig;
+use bitsect_l1::sender::FeePolicy;
+use bitsect_node::convert;
 use bitsect_node::engine::EngineStatus;
 use bitsect_node::rpc::{Monitor, serve_monitor};
 use bitsect_node::status::NodeStatus;
@@ -19,7 +24,12 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::{Alarms, Event};
 use crate::chain::StoreChain;
 use crate::config::Config;
-use crate::metrics::ChallengerMonitor;
+use crate::dispute::{self, Deployed, DisputeGauges, Observer, Side, Start, Told, View};
+use crate::explain::Explainer;
+use crate::metrics::{ChallengerMonitor, Disputes};
+
+/// Which alarms were raised, in the folder of a mode's files.
+const TOLD_FILE: &str = "alarms";
 
 type Tasks = JoinSet<(&'static str, eyre::Result<()>)>;
 
@@ -31,6 +41,7 @@ pub struct Challenger {
     chain: Arc<StoreChain>,
     alarms: Alarms,
     registry: Registry,
+    disputes: Option<Disputes>,
     tasks: Tasks,
     stop: CancellationToken,
 }
@@ -59,6 +70,7 @@ impl Challenger {
             chain: Arc::new(chain),
             alarms,
             registry,
+            disputes: None,
             tasks: Tasks::new(),
             stop,
         };
@@ -103,6 +115,72 @@ impl Challenger {
         self.tasks.spawn(async move { (name, task.await) });
     }
 
+    /// Adds the tasks that follow a deployment's slots, judge claims, and do about false ones what the side is for. Gives
+    /// what they know. Once, before it runs.
+    ///
+    /// # Errors
+    /// When there is no program, or a file cannot be used.
+    pub fn dispute(&mut self, deployed: Deployed, side: Side) -> eyre::Result<View> {
+        let chain = self.chain();
+        let runner = dispute::runner(chain.as_ref(), &deployed)?;
+        let folder = dispute::folder(&self.config.node.data_dir, side.mode());
+        let failed = || format!("failed to use the folder {}", folder.display());
+        std::fs::create_dir_all(&folder).wrap_err_with(failed)?;
+        let told = Told::open(&folder.join(TOLD_FILE)).wrap_err_with(failed)?;
+        let ((shown, of_daemon), (seen, judged)) =
+            (watch::channel(Shown::default()), watch::channel(Vec::new()));
+        let view = View {
+            mode: side.mode(),
+            deployed: Arc::new(deployed),
+            pairs: side.pairs().into(),
+            shown: of_daemon,
+            seen: judged,
+        };
+        let explainer = Explainer::new(chain.clone(), self.verifier.file().params.clone(), runner.clone());
+        let gauges = DisputeGauges::register(&self.registry).wrap_err("failed to register metrics")?;
+        self.disputes = Some(Disputes {
+            view: view.clone(),
+            explainer,
+            gauges,
+        });
+        let observer = Observer {
+            view: view.clone(),
+            seen,
+            chain: chain.clone(),
+            engine: self.verifier.engine(),
+            alarms: self.alarms.clone(),
+            told,
+        };
+        self.spawn("judging", observer.run(self.stop.clone()));
+        let network = convert::network(self.verifier.file().params.derive.network);
+        let start = Start {
+            side,
+            deployed: view.deployed.clone(),
+            chain,
+            runner,
+            engine: self.verifier.engine(),
+            client: self.verifier.client().clone(),
+            follower: FollowerConfig {
+                network: Some(network),
+                poll: self.config.node.l1_poll,
+                ..FollowerConfig::default()
+            },
+            carrier: CarrierConfig {
+                fees: FeePolicy {
+                    ceiling: self.config.max_fee_rate,
+                    ..FeePolicy::default()
+                },
+                ..CarrierConfig::default()
+            },
+            fees: self.config.fees,
+            network,
+            folder,
+            shown,
+        };
+        self.spawn("disputes", start.run(self.stop.clone()));
+        Ok(view)
+    }
+
     /// Runs until `shutdown`, or until a fault that a person has to look at.
     ///
     /// # Errors
@@ -112,9 +190,14 @@ impl Challenger {
         listener: Option<TcpListener>,
         shutdown: CancellationToken,
     ) -> eyre::Result<()> {
-        let monitor = ChallengerMonitor::new(self.registry.clone(), &self.verifier, self.alarms.clone())
-            .wrap_err("failed to register metrics")?;
-        let monitor = Arc::new(monitor);
+        let disputes = self.disputes.take();
+        let monitor = ChallengerMonitor::new(
+            self.registry.clone(),
+            &self.verifier,
+            self.alarms.clone(),
+            disputes,
+        );
+        let monitor = Arc::new(monitor.wrap_err("failed to register metrics")?);
         if let Some(listener) = listener {
             let serving = serve_monitor(listener, monitor.clone() as Arc<dyn Monitor>, self.stop.clone());
             self.spawn("metrics", async move {

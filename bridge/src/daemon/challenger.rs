@@ -2,19 +2,21 @@
 
 use alloy_primitives::B256;
 use bitcoin::Amount;
+use bitsect_judge::step::cut;
 
-use super::core::Core;
+use super::core::{Core, Outgoing};
 use super::knowledge::Knowledge;
 use super::operator::{PartyError, Wanted, label, position};
 use super::store::DaemonStore;
+use crate::chain::{Chain, ChainError};
 use crate::game::Stage;
-use crate::game::challenger::{Reply, reply};
+use crate::game::challenger::{Reply, reason, reply};
 use crate::secret::PairPath;
-use crate::slot::{Duty, Hand, Main, challenger_duties};
+use crate::slot::{Claimed, Duty, Hand, Main, challenger_duties};
 use crate::transaction::NEXT_OUTPUT;
 
 /// What a challenger makes of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Judgement {
     /// It is true.
     True,
@@ -24,6 +26,33 @@ pub enum Judgement {
     Unknown,
 }
 
+/// A claim that was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What it is.
+    pub judgement: Judgement,
+    /// The chain state after as many units; none where there are fewer.
+    pub expected: Option<B256>,
+}
+
+/// Judges a claim of a slot that starts behind `start` units. It cannot be about blocks that come after it, so that one
+/// about units which are not there once the chain is derived up to its block is false.
+///
+/// # Errors
+/// Where the chain fails.
+pub async fn judge(chain: &dyn Chain, start: u64, claim: &Claimed) -> Result<Judged, ChainError> {
+    // Asked for first: what is derived in between may only add units.
+    let derived = chain.l1_height().await?;
+    let expected = chain.state(start + u64::from(claim.count)).await?;
+    let judgement = match expected {
+        Some(expected) if cut(&expected) == claim.state => Judgement::True,
+        Some(_) => Judgement::False,
+        None if derived >= claim.height => Judgement::False,
+        None => Judgement::Unknown,
+    };
+    Ok(Judged { judgement, expected })
+}
+
 /// A challenger of some slots.
 #[derive(Debug)]
 pub struct Challenger {
@@ -31,30 +60,6 @@ pub struct Challenger {
     deployment: B256,
     /// Its number in each slot.
     pairs: Vec<Option<usize>>,
-}
-
-/// Judges a slot's claim. It cannot be about blocks that come after it, so that one about units which are not there once
-/// the chain is derived up to its block is false.
-///
-/// # Errors
-/// Where the chain fails.
-pub async fn judge(
-    core: &Core,
-    slot: usize,
-    knowledge: &Knowledge,
-) -> Result<Option<Judgement>, crate::chain::ChainError> {
-    let Some(claim) = core.state(slot).claim else {
-        return Ok(None);
-    };
-    // Asked for first: what is derived in between may only add units.
-    let derived = knowledge.derived().await?;
-    let ours = knowledge.state(u64::from(claim.count)).await?;
-    Ok(Some(match ours {
-        Some(ours) if bitsect_judge::step::cut(&ours) == claim.state => Judgement::True,
-        Some(_) => Judgement::False,
-        None if derived >= claim.height => Judgement::False,
-        None => Judgement::Unknown,
-    }))
 }
 
 impl Challenger {
@@ -112,15 +117,7 @@ impl Challenger {
         let mut wanted = Vec::new();
         for duty in challenger_duties(&graph.params, core.state(slot), pair, core.tip()) {
             match duty {
-                Duty::Judge { deadline } => {
-                    let judged = judge(core, slot, knowledge).await?;
-                    let challenge = &graph.pairs[pair].stages[&Stage::Units(0)].ask;
-                    if judged == Some(Judgement::False) && !core.carries(challenge) {
-                        let transaction = core.actor(slot).challenge(pair, self.hand.key())?;
-                        let label = format!("challenge of slot {slot}");
-                        core.submit(label, transaction, Amount::ZERO, deadline)?;
-                    }
-                }
+                Duty::Judge { deadline } => self.judge(core, (slot, pair), deadline, knowledge).await?,
                 Duty::Choose { stage, deadline } => {
                     let need = self
                         .choose(core, (slot, pair, stage), deadline, knowledge)
@@ -132,6 +129,43 @@ impl Challenger {
             }
         }
         Ok(wanted)
+    }
+
+    async fn judge(
+        &self,
+        core: &mut Core,
+        (slot, pair): (usize, usize),
+        deadline: u32,
+        knowledge: &Knowledge,
+    ) -> Result<(), PartyError> {
+        let Some(claim) = core.state(slot).claim else {
+            return Ok(());
+        };
+        let judged = judge(knowledge.chain(), knowledge.start(), &claim).await?;
+        let challenge = &core.slots()[slot].graph.pairs[pair].stages[&Stage::Units(0)].ask;
+        if judged.judgement != Judgement::False || core.carries(challenge) {
+            return Ok(());
+        }
+        let why = match judged.expected {
+            Some(expected) => format!(
+                "after {} units the state is {expected}, the claim says 0x{}",
+                claim.count,
+                hex::encode(claim.state)
+            ),
+            None => format!(
+                "the claim is about {} units, and up to its block {} there are fewer",
+                claim.count, claim.height
+            ),
+        };
+        let transaction = core.actor(slot).challenge(pair, self.hand.key())?;
+        core.submit(Outgoing {
+            label: format!("challenge of slot {slot}, challenger {pair}"),
+            why,
+            transaction,
+            fee: Amount::ZERO,
+            deadline: deadline - 1,
+        })?;
+        Ok(())
     }
 
     async fn choose(
@@ -148,13 +182,6 @@ impl Challenger {
         }
         let published = core.state(slot).branches[pair].published.clone();
         if let Some(win) = core.actor(slot).win(pair, stage, &published) {
-            tracing::info!(
-                slot,
-                pair,
-                ?stage,
-                leaf = win.name,
-                "a leaf proves the claim false"
-            );
             let (actor, state, key) = (core.actor(slot), core.state(slot), self.hand.key());
             let (transaction, fee) = if state.main == Main::Claimed {
                 let fee = Amount::from_sat(graph.params.verdict_fee_sats);
@@ -162,7 +189,13 @@ impl Challenger {
             } else {
                 (actor.recover_won(state, pair, (stage, &win), key)?, Amount::ZERO)
             };
-            core.submit(label("verdict", slot, pair, stage), transaction, fee, deadline)?;
+            core.submit(Outgoing {
+                label: label("verdict", slot, pair, stage),
+                why: format!("the leaf {} refutes what was published", win.name),
+                transaction,
+                fee,
+                deadline: deadline - 1,
+            })?;
             return Ok(None);
         }
         let Some(position) = position(&graph, core.state(slot), pair) else {
@@ -175,12 +208,13 @@ impl Challenger {
                 let transaction = self
                     .hand
                     .choose(&core.actor(slot), &path, stage, option, &published)?;
-                core.submit(
-                    label("choice", slot, pair, stage),
+                core.submit(Outgoing {
+                    label: label("choice", slot, pair, stage),
+                    why: reason(&position, option),
                     transaction,
-                    Amount::ZERO,
-                    deadline,
-                )?;
+                    fee: Amount::ZERO,
+                    deadline: deadline - 1,
+                })?;
                 Ok(None)
             }
             Ok(other) => {
@@ -208,12 +242,13 @@ impl Challenger {
         };
         // The operator may still answer: as long as it had is time enough to outbid it.
         let deadline = core.tip() + u32::from(core.slots()[slot].graph.params.move_timeout_blocks);
-        core.submit(
-            label("timeout", slot, pair, stage),
+        core.submit(Outgoing {
+            label: label("timeout", slot, pair, stage),
+            why: "the operator did not answer in time".to_owned(),
             transaction,
-            Amount::ZERO,
+            fee: Amount::ZERO,
             deadline,
-        )?;
+        })?;
         Ok(())
     }
 }

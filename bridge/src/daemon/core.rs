@@ -1,18 +1,19 @@
 //! What both daemons do alike: follow Bitcoin, keep the slots' states, carry transactions.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
 use bitcoin::key::Secp256k1;
 use bitcoin::secp256k1::All;
-use bitcoin::{Amount, OutPoint, Transaction};
-use bitsect_l1::carrier::{Carrier, CarrierConfig, CarrierError, Parcel, Report};
+use bitcoin::{Amount, OutPoint, Transaction, Txid};
+use bitsect_l1::carrier::{Carrier, CarrierConfig, CarrierError, Parcel, Ready, Report, Why};
 use bitsect_l1::follower::{Event, FollowError, Follower, FollowerConfig};
 use bitsect_l1::rpc::Client;
 use bitsect_l1::wallet::{Wallet, WalletError};
 use bitsect_l1::{BlockRef, FaultClass};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::store::{DaemonStore, DaemonStoreError};
@@ -24,7 +25,7 @@ use crate::transaction::Planned;
 /// Events that wait to be taken in: blocks come faster than they are looked through.
 const EVENTS: usize = 16;
 /// The daemon's file in its folder.
-const STORE_FILE: &str = "daemon.redb";
+pub const STORE_FILE: &str = "daemon.redb";
 
 /// A slot that is ready: built, and signed by the committee.
 #[derive(Clone, Debug)]
@@ -75,17 +76,58 @@ impl DaemonError {
     }
 }
 
+/// A transaction that a party wants on Bitcoin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// What it is.
+    pub label: String,
+    /// Why it is due.
+    pub why: String,
+    /// The transaction.
+    pub transaction: Transaction,
+    /// Its own fee.
+    pub fee: Amount,
+    /// The last L1 block in which it is in time.
+    pub deadline: u32,
+}
+
+/// A transaction on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// What it is.
+    pub label: String,
+    /// Its id.
+    pub txid: Txid,
+    /// Its size in vB.
+    pub vsize: usize,
+    /// The last L1 block in which it is in time.
+    pub deadline: u32,
+    /// The L1 block that holds it.
+    pub confirmed: Option<u32>,
+}
+
+/// What pays for transactions, and sends them.
+struct Purse {
+    wallet: Arc<Wallet>,
+    carrier: Carrier,
+}
+
 /// The part of a daemon that deals with Bitcoin.
 #[expect(missing_debug_implementations, reason = "a follower has none")]
 pub struct Core {
     secp: Secp256k1<All>,
     slots: Vec<ReadySlot>,
     watch: Watch,
-    wallet: Arc<Wallet>,
-    carrier: Carrier,
+    /// None where nothing is to be published.
+    purse: Option<Purse>,
+    /// What would be published at this tip, if there were a purse.
+    withheld: Vec<Outgoing>,
+    /// What was said to be withheld.
+    said: BTreeSet<Txid>,
     events: mpsc::Receiver<Result<Event, FollowError>>,
     config: CoreConfig,
     following: JoinSet<()>,
+    nudge: Arc<Notify>,
 }
 
 /// Where a daemon's Bitcoin is, and when it begins.
@@ -113,9 +155,6 @@ impl Core {
         slots: Vec<ReadySlot>,
         wallet: Arc<Wallet>,
     ) -> Result<(Self, DaemonStore), DaemonError> {
-        let store = DaemonStore::open(&folder.join(STORE_FILE), deployment)?;
-        let graphs: Vec<Arc<SlotGraph>> = slots.iter().map(|slot| Arc::clone(&slot.graph)).collect();
-        let watch = Watch::open(store.clone(), &graphs, config.start)?;
         let carrier = Carrier::open(
             folder,
             config.client.clone(),
@@ -123,16 +162,45 @@ impl Core {
             Arc::clone(&wallet),
             config.start,
         )?;
+        let purse = Some(Purse { wallet, carrier });
+        Self::with_purse(folder, config, deployment, slots, purse)
+    }
+
+    /// Opens a core that has no funds: it follows Bitcoin, and withholds what it would publish.
+    ///
+    /// # Errors
+    /// Where a file cannot be used.
+    pub fn open_without_funds(
+        folder: &Path,
+        config: CoreConfig,
+        deployment: B256,
+        slots: Vec<ReadySlot>,
+    ) -> Result<(Self, DaemonStore), DaemonError> {
+        Self::with_purse(folder, config, deployment, slots, None)
+    }
+
+    fn with_purse(
+        folder: &Path,
+        config: CoreConfig,
+        deployment: B256,
+        slots: Vec<ReadySlot>,
+        purse: Option<Purse>,
+    ) -> Result<(Self, DaemonStore), DaemonError> {
+        let store = DaemonStore::open(&folder.join(STORE_FILE), deployment)?;
+        let graphs: Vec<Arc<SlotGraph>> = slots.iter().map(|slot| Arc::clone(&slot.graph)).collect();
+        let watch = Watch::open(store.clone(), &graphs, config.start)?;
         let (_, events) = mpsc::channel(1);
         let mut core = Self {
             secp: Secp256k1::new(),
             slots,
             watch,
-            wallet,
-            carrier,
+            purse,
+            withheld: Vec::new(),
+            said: BTreeSet::new(),
             events,
             config,
             following: JoinSet::new(),
+            nudge: Arc::default(),
         };
         core.follow_again()?;
         Ok((core, store))
@@ -144,7 +212,7 @@ impl Core {
     /// # Errors
     /// Where the files hold no block.
     pub fn follow_again(&mut self) -> Result<(), DaemonError> {
-        let known = known(&self.watch, &self.wallet, &self.carrier);
+        let known = known(&self.watch, self.purse.as_ref());
         let config = self.config.follower.clone();
         let mut follower = Follower::new(self.config.client.clone(), config, known)?;
         let (sender, events) = mpsc::channel(EVENTS);
@@ -174,11 +242,14 @@ impl Core {
                 return Err(DaemonError::Over);
             };
             let event = event?;
-            self.wallet.apply(&event)?;
-            let reports = self.carrier.apply(&event)?;
-            tell(&reports);
+            if let Some(purse) = &mut self.purse {
+                purse.wallet.apply(&event)?;
+                tell(&purse.carrier.apply(&event)?);
+            }
             self.watch.apply(&event)?;
             if let Event::Tip { at, .. } = event {
+                // What is due is found anew at each tip.
+                self.withheld.clear();
                 return Ok(at);
             }
         }
@@ -188,10 +259,11 @@ impl Core {
     ///
     /// # Errors
     /// [`CarrierError`].
-    pub async fn advance(&mut self) -> Result<Vec<Report>, DaemonError> {
-        let reports = self.carrier.advance().await?;
-        tell(&reports);
-        Ok(reports)
+    pub async fn advance(&mut self) -> Result<(), DaemonError> {
+        if let Some(purse) = &mut self.purse {
+            tell(&purse.carrier.advance().await?);
+        }
+        Ok(())
     }
 
     /// Keeps confirmed outputs ready that pay for moves.
@@ -199,36 +271,45 @@ impl Core {
     /// # Errors
     /// [`CarrierError`].
     pub async fn prepare(&mut self, count: u32, value: Amount) -> Result<(), DaemonError> {
-        self.carrier.prepare(count, value).await?;
+        if let Some(purse) = &mut self.purse {
+            purse.carrier.prepare(count, value).await?;
+        }
         Ok(())
     }
 
-    /// Takes a transaction in to be carried; a deadline is the last height at which it is in time.
+    /// Takes a transaction in to be carried; without funds it is withheld, and said.
     ///
     /// # Errors
     /// [`CarrierError`].
-    pub fn submit(
-        &mut self,
-        label: String,
-        tx: Transaction,
-        fee: Amount,
-        deadline: u32,
-    ) -> Result<(), DaemonError> {
-        tracing::info!(%label, txid = %tx.compute_txid(), deadline, "publishing");
-        self.carrier.submit(Parcel {
-            label,
-            tx,
-            fee,
-            deadline,
+    pub fn submit(&mut self, outgoing: Outgoing) -> Result<(), DaemonError> {
+        let (txid, vsize) = (outgoing.transaction.compute_txid(), outgoing.transaction.vsize());
+        let Outgoing {
+            label, why, deadline, ..
+        } = &outgoing;
+        let Some(purse) = &mut self.purse else {
+            if self.said.insert(txid) {
+                tracing::info!(%label, %txid, vsize, deadline, %why, "would publish");
+            }
+            self.withheld.push(outgoing);
+            return Ok(());
+        };
+        tracing::info!(%label, %txid, vsize, deadline, %why, "publishing");
+        purse.carrier.submit(Parcel {
+            label: outgoing.label,
+            tx: outgoing.transaction,
+            fee: outgoing.fee,
+            deadline: outgoing.deadline,
         })?;
         Ok(())
     }
 
     /// Whether a transaction that spends an output is under way, and nothing else has spent its inputs.
     pub fn is_under_way(&self, outpoint: OutPoint) -> bool {
-        let mut jobs = self.carrier.jobs().filter(|job| job.conflict.is_none());
-        jobs.any(|job| {
-            let mut inputs = job.tx.input.iter();
+        let jobs = self.purse.iter().flat_map(|purse| purse.carrier.jobs());
+        let jobs = jobs.filter(|job| job.conflict.is_none()).map(|job| &job.tx);
+        let withheld = self.withheld.iter().map(|outgoing| &outgoing.transaction);
+        jobs.chain(withheld).any(|transaction| {
+            let mut inputs = transaction.input.iter();
             inputs.any(|input| input.previous_output == outpoint)
         })
     }
@@ -236,7 +317,38 @@ impl Core {
     /// Whether a planned transaction is under way.
     pub fn carries(&self, planned: &Planned) -> bool {
         let txid = planned.txid();
-        self.carrier.jobs().any(|job| job.txid() == txid)
+        let mut jobs = self.purse.iter().flat_map(|purse| purse.carrier.jobs());
+        let mut withheld = self.withheld.iter();
+        jobs.any(|job| job.txid() == txid)
+            || withheld.any(|outgoing| outgoing.transaction.compute_txid() == txid)
+    }
+
+    /// Gives what is on its way.
+    pub fn carried(&self) -> Vec<Carried> {
+        let jobs = self.purse.iter().flat_map(|purse| purse.carrier.jobs());
+        let carried = jobs.map(|job| Carried {
+            label: job.label.clone(),
+            txid: job.txid(),
+            vsize: job.tx.vsize(),
+            deadline: job.deadline,
+            confirmed: job.confirmed.map(|at| at.height),
+        });
+        carried.collect()
+    }
+
+    /// Gives what would be published at this tip, where there are no funds.
+    pub fn withheld(&self) -> &[Outgoing] {
+        &self.withheld
+    }
+
+    /// Gives how many outputs are ready that pay for moves; none without funds.
+    pub fn ready(&self) -> Option<Ready> {
+        self.purse.as_ref().map(|purse| purse.carrier.ready())
+    }
+
+    /// Gives what makes the daemon look at its duties before the next block: what is known of the chain changed.
+    pub fn nudge(&self) -> Arc<Notify> {
+        Arc::clone(&self.nudge)
     }
 
     /// Gives the last block that was taken in.
@@ -266,14 +378,30 @@ impl Core {
 }
 
 /// The blocks of whoever knows the fewest: blocks that others know already do no harm.
-fn known(watch: &Watch, wallet: &Wallet, carrier: &Carrier) -> Vec<BlockRef> {
-    let all = [watch.known().to_vec(), wallet.known(), carrier.known()];
+fn known(watch: &Watch, purse: Option<&Purse>) -> Vec<BlockRef> {
+    let mut all = vec![watch.known().to_vec()];
+    all.extend(
+        purse
+            .map(|purse| [purse.wallet.known(), purse.carrier.known()])
+            .into_iter()
+            .flatten(),
+    );
     let tip = |blocks: &Vec<BlockRef>| blocks.last().map_or(0, |block| block.height);
     all.into_iter().min_by_key(tip).unwrap_or_default()
 }
 
 fn tell(reports: &[Report]) {
     for report in reports {
-        tracing::debug!(?report, "carrier");
+        match report {
+            Report::Waiting { why, .. }
+                if !matches!(why, Why::InputMissing { .. } | Why::Premature { .. }) =>
+            {
+                tracing::warn!(?report, "a transaction waits");
+            }
+            Report::Overdue { .. } | Report::Conflicted { .. } | Report::TooFewReady { .. } => {
+                tracing::warn!(?report, "carrier");
+            }
+            _ => tracing::debug!(?report, "carrier"),
+        }
     }
 }

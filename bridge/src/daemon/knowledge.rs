@@ -7,7 +7,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use bitsect_machine::{Oracle, Sha256Preimage};
 
-use crate::chain::{Chain, ChainError, RunError, Runner, Trace, unit_input};
+use crate::chain::{Chain, ChainError, Run, RunError, Runner, Trace, unit_input};
 use crate::game::position::Position;
 use crate::game::truth::{Need, Path, Place, Truth};
 use crate::game::units;
@@ -64,14 +64,6 @@ impl Knowledge {
         }
     }
 
-    /// Gives the chain state after so many units from the slot's start; `None` where fewer are done.
-    ///
-    /// # Errors
-    /// Where the chain fails.
-    pub async fn state(&self, units: u64) -> Result<Option<B256>, ChainError> {
-        self.chain.state(self.start + units).await
-    }
-
     /// Gets to know what the players ask of a branch without running anything: chain states, and the unit's input. Reorgs
     /// change them, so they are asked for anew each time.
     ///
@@ -103,18 +95,28 @@ impl Knowledge {
         Ok(())
     }
 
-    /// Runs what a player needs, in the background: it takes as long as the unit's run.
+    /// Gives the chain.
+    pub fn chain(&self) -> &dyn Chain {
+        self.chain.as_ref()
+    }
+
+    /// Gives the unit that the slot starts behind.
+    pub const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Starts the run that a player needs, in the background: it takes as long as the unit's run.
     pub fn run(
         &self,
         position: &Position,
         input: [u8; 64],
-    ) -> impl Future<Output = Result<Arc<Trace>, KnowledgeError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Run, KnowledgeError>> + Send + use<> {
         let unit = self.start + position.unit().unwrap_or_default();
         let (chain, runner) = (Arc::clone(&self.chain), self.runner.clone());
         async move {
             let input = unit_input(chain.as_ref(), unit, Some(input)).await?;
             let input = input.ok_or(KnowledgeError::NotDerived { unit })?;
-            Ok(runner.start(input).trace().await?)
+            Ok(runner.start(input))
         }
     }
 
@@ -129,14 +131,6 @@ impl Knowledge {
     /// Gives the step at which a run that is known stopped, or lacked a preimage.
     pub fn end_step(&self, input: &[u8; 64]) -> Option<u64> {
         self.traces.get(input).map(|trace| trace.end_step())
-    }
-
-    /// Gives the L1 block up to which the chain is derived.
-    ///
-    /// # Errors
-    /// Where the chain fails.
-    pub async fn derived(&self) -> Result<u32, ChainError> {
-        self.chain.l1_height().await
     }
 
     fn trace(&self, input: &[u8; 64], step: u64) -> Result<&Trace, Need> {

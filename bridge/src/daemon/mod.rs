@@ -10,12 +10,12 @@ mod store;
 mod view;
 mod watch;
 
-pub use challenger::{Challenger, Judgement, judge};
+pub use challenger::{Challenger, Judged, Judgement, judge};
 pub use claimant::Claimant;
-pub use core::{Core, CoreConfig, DaemonError, ReadySlot};
+pub use core::{Carried, Core, CoreConfig, DaemonError, Outgoing, ReadySlot, STORE_FILE};
 pub use knowledge::{Knowledge, KnowledgeError};
 pub use operator::{Honest, Operator, PartyError, Prover, Wanted, is_live, position};
-pub use run::{Daemon, FeeOutputs, Party, Shown};
+pub use run::{Daemon, FeeOutputs, Party, Running, Shown, Watcher};
 pub use store::{DaemonStore, DaemonStoreError, Seen};
 pub use view::{BranchView, ClaimView, Clock, MoveView, Names, SlotView};
 pub use watch::{Watch, WatchError};

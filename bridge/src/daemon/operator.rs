@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use bitcoin::Amount;
 
-use super::core::{Core, DaemonError};
+use super::core::{Core, DaemonError, Outgoing};
 use super::knowledge::Knowledge;
 use super::store::{DaemonStore, DaemonStoreError};
 use crate::game::Stage;
@@ -158,12 +158,13 @@ impl<P: Prover> Operator<P> {
     ) -> Result<(), PartyError> {
         let path = self.path(slot, 0);
         let transaction = self.hand.claim(&core.actor(slot), &path, count, state)?;
-        core.submit(
-            format!("claim of slot {slot}"),
+        core.submit(Outgoing {
+            label: format!("claim of slot {slot}"),
+            why: format!("{count} units are done"),
             transaction,
-            Amount::ZERO,
+            fee: Amount::ZERO,
             deadline,
-        )?;
+        })?;
         Ok(())
     }
 
@@ -195,22 +196,24 @@ impl<P: Prover> Operator<P> {
                 Duty::FinaliseFast if !core.carries(&graph.finalise_fast) => {
                     let transaction = core.actor(slot).finalise_fast()?;
                     let deadline = core.tip() + u32::from(graph.params.dispute_window_blocks);
-                    core.submit(
-                        format!("fast end of slot {slot}"),
+                    core.submit(Outgoing {
+                        label: format!("fast end of slot {slot}"),
+                        why: "nobody challenged in time".to_owned(),
                         transaction,
-                        Amount::ZERO,
+                        fee: Amount::ZERO,
                         deadline,
-                    )?;
+                    })?;
                 }
                 Duty::FinaliseSlow if !core.carries(&graph.finalise_slow) => {
                     let transaction = core.actor(slot).finalise_slow()?;
                     let deadline = core.tip() + u32::from(graph.params.dispute_window_blocks);
-                    core.submit(
-                        format!("slow end of slot {slot}"),
+                    core.submit(Outgoing {
+                        label: format!("slow end of slot {slot}"),
+                        why: "the claim was upheld".to_owned(),
                         transaction,
-                        Amount::ZERO,
+                        fee: Amount::ZERO,
                         deadline,
-                    )?;
+                    })?;
                 }
                 _ => {}
             }
@@ -250,12 +253,13 @@ impl<P: Prover> Operator<P> {
         let transaction = self
             .hand
             .answer(&core.actor(slot), &path, stage, &values, published)?;
-        core.submit(
-            label("answer", slot, pair, stage),
+        core.submit(Outgoing {
+            label: label("answer", slot, pair, stage),
+            why: "the challenger asked for it".to_owned(),
             transaction,
-            Amount::ZERO,
-            deadline,
-        )?;
+            fee: Amount::ZERO,
+            deadline: deadline - 1,
+        })?;
         Ok(None)
     }
 
@@ -272,12 +276,13 @@ impl<P: Prover> Operator<P> {
         };
         // The challenger may still move: as long as it had is time enough to outbid it.
         let deadline = core.tip() + u32::from(core.slots()[slot].graph.params.move_timeout_blocks);
-        core.submit(
-            label("forfeit", slot, pair, stage),
+        core.submit(Outgoing {
+            label: label("forfeit", slot, pair, stage),
+            why: "the challenger did not move in time".to_owned(),
             transaction,
-            Amount::ZERO,
+            fee: Amount::ZERO,
             deadline,
-        )?;
+        })?;
         Ok(())
     }
 }

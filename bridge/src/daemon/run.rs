@@ -1,19 +1,20 @@
 //! The loop of both daemons: Bitcoin, duties, runs of the machine.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::Amount;
 use bitsect_l1::FaultClass;
+use bitsect_l1::carrier::Ready;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::challenger::Challenger;
-use super::core::{Core, DaemonError};
+use super::core::{Carried, Core, DaemonError, Outgoing};
 use super::knowledge::{Knowledge, KnowledgeError};
 use super::operator::{Operator, PartyError, Prover, Wanted};
-use crate::chain::Trace;
+use crate::chain::{Run, Trace};
 use crate::slot::SlotState;
 
 /// The pause between two looks at the mempool while Bitcoin has no new block: its lowest rate moves.
@@ -68,13 +69,61 @@ impl Party for Challenger {
     }
 }
 
+/// Has no side: it follows slots, and does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watcher;
+
+impl Party for Watcher {
+    fn restore(&mut self, _: &Core, _: usize) -> Result<(), PartyError> {
+        Ok(())
+    }
+
+    async fn act(&mut self, _: &mut Core, _: usize, _: &mut Knowledge) -> Result<Vec<Wanted>, PartyError> {
+        Ok(vec![])
+    }
+}
+
+/// A run of a unit that is under way.
+#[derive(Clone)]
+pub struct Running {
+    /// The slot.
+    pub slot: usize,
+    /// The unit, from the slot's start.
+    pub unit: u64,
+    /// Since when.
+    pub since: Instant,
+    /// The run.
+    pub run: Run,
+    input: [u8; 64],
+}
+
+impl core::fmt::Debug for Running {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "Running(slot {}, unit {}, {:?})",
+            self.slot,
+            self.unit,
+            self.run.progress()
+        )
+    }
+}
+
 /// What a daemon shows of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
     /// The last block that was taken in.
     pub tip: u32,
-    /// The slots.
+    /// The slots; none before the first block is taken in.
     pub slots: Vec<SlotState>,
+    /// Runs under way.
+    pub runs: Vec<Running>,
+    /// What is on its way to Bitcoin.
+    pub carried: Vec<Carried>,
+    /// What would be published, where there are no funds.
+    pub withheld: Vec<Outgoing>,
+    /// Outputs that pay for moves; none without funds.
+    pub fees: Option<Ready>,
 }
 
 /// How a daemon pays.
@@ -112,6 +161,7 @@ impl<P: Party> Daemon<P> {
         let mut runs: JoinSet<Ran> = JoinSet::new();
         let mut running: Vec<(usize, [u8; 64])> = Vec::new();
         let mut begun = false;
+        let nudge = self.core.nudge();
         loop {
             let woken = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -120,6 +170,7 @@ impl<P: Party> Daemon<P> {
                     begun
                 }
                 tip = self.core.next_tip() => self.at_tip(tip, &mut begun)?,
+                () = nudge.notified() => begun,
                 () = tokio::time::sleep(MEMPOOL_POLL) => begun,
             };
             if woken {
@@ -156,6 +207,12 @@ impl<P: Party> Daemon<P> {
     }
 
     fn learn(&mut self, ran: Result<Ran, tokio::task::JoinError>, running: &mut Vec<(usize, [u8; 64])>) {
+        let over = |run: &Running| match &ran {
+            Ok((slot, input, _)) => (run.slot, run.input) == (*slot, *input),
+            Err(_) => true,
+        };
+        self.shown
+            .send_modify(|shown| shown.runs.retain(|run| !over(run)));
         match ran {
             Ok((slot, input, Ok(trace))) => {
                 running.retain(|run| *run != (slot, input));
@@ -195,34 +252,63 @@ impl<P: Party> Daemon<P> {
                     continue;
                 }
                 running.push((slot, input));
-                let run = self.knowledge[slot].run(&want.position, input);
-                runs.spawn(async move { (slot, input, run.await) });
+                self.start(runs, &want);
             }
         }
         self.pay().await?;
-        let slots = 0..self.core.slots().len();
-        self.shown.send_replace(Shown {
-            tip: self.core.tip(),
-            slots: slots.map(|slot| self.core.state(slot).clone()).collect(),
-        });
+        self.show();
         Ok(())
     }
 
-    /// Sends, and keeps outputs ready that pay; Bitcoin Core may be away.
+    /// Starts a run, and shows it while it is under way.
+    fn start(&self, runs: &mut JoinSet<Ran>, want: &Wanted) {
+        let (slot, input) = (want.slot, want.need.input);
+        let unit = want.position.unit().unwrap_or_default();
+        let run = self.knowledge[slot].run(&want.position, input);
+        let shown = self.shown.clone();
+        runs.spawn(async move {
+            let ran = async {
+                let run = run.await?;
+                let running = Running {
+                    slot,
+                    unit,
+                    since: Instant::now(),
+                    run: run.clone(),
+                    input,
+                };
+                shown.send_modify(|shown| shown.runs.push(running));
+                Ok(run.trace().await?)
+            };
+            (slot, input, ran.await)
+        });
+    }
+
+    fn show(&self) {
+        let core = &self.core;
+        let slots = (0..core.slots().len()).map(|slot| core.state(slot).clone());
+        let slots = slots.collect();
+        self.shown.send_modify(|shown| {
+            shown.tip = core.tip();
+            shown.slots = slots;
+            shown.carried = core.carried();
+            shown.withheld = core.withheld().to_vec();
+            shown.fees = core.ready();
+        });
+    }
+
+    /// Keeps outputs ready that pay, and sends; Bitcoin Core may be away. Where the funds do not suffice for outputs in
+    /// reserve, what is due is sent with those that there are.
     async fn pay(&mut self) -> Result<(), PartyError> {
         let FeeOutputs { count, value } = self.fees;
-        let paid = async {
-            self.core.prepare(count, value).await?;
-            self.core.advance().await
-        };
-        match paid.await {
-            Ok(_) => Ok(()),
-            Err(error) if error.class() == FaultClass::Retry => {
-                tracing::warn!(%error, "sending waits");
-                Ok(())
+        let prepared = self.core.prepare(count, value).await;
+        for done in [prepared, self.core.advance().await] {
+            match done {
+                Ok(()) => {}
+                Err(error) if error.class() == FaultClass::Retry => tracing::warn!(%error, "sending waits"),
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
+        Ok(())
     }
 }
 

@@ -54,6 +54,47 @@ pub fn reply<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Reply,
     Ok(reply.unwrap_or(Reply::NothingFalse))
 }
 
+/// Says what is known where an honest challenger chooses an option, for people.
+pub fn reason(position: &Position, option: u8) -> String {
+    let neighbours = |search: Search, choices: Vec<u8>| {
+        let (from, width) = search.interval(&[choices, vec![option]].concat());
+        (from, from + width)
+    };
+    let rounds = position.rounds();
+    let index = usize::from(option);
+    match position.stage() {
+        Stage::Units(_) => {
+            let (from, to) = neighbours(units(rounds), position.unit_choices());
+            format!("the state after {from} units is true, that after {to} is not")
+        }
+        Stage::Link => match Opening::ALL.get(index) {
+            Some(Opening::Init) => "the machine's first state does not follow from the input".to_owned(),
+            Some(Opening::Output) => "the output is not in the machine's last state".to_owned(),
+            Some(Opening::Status) => "the machine did not halt with 0".to_owned(),
+            Some(Opening::Trace) | None => {
+                "a step between the machine's first and last state is false".to_owned()
+            }
+        },
+        Stage::Trace(_) => {
+            let (from, to) = neighbours(trace(rounds), position.step_choices());
+            format!("the machine's state before step {from} is true, that before step {to} is not")
+        }
+        Stage::Step => match Subject::ALL.get(index) {
+            Some(subject) => format!("of the step, {subject:?} is false"),
+            None => "the step is false".to_owned(),
+        },
+        Stage::Content(_) => match Go::ALL.get(index) {
+            Some(Go::Read) => "the content is not what lies there".to_owned(),
+            _ => "the root after does not have what the step writes".to_owned(),
+        },
+        Stage::Path(part, _) => {
+            let (from, to) = neighbours(path(), position.path_choices(part));
+            format!("between the nodes {from} and {to} of the path a hash is wrong")
+        }
+        Stage::Final(_) => "nothing is left to choose".to_owned(),
+    }
+}
+
 /// The ends of the intervals that the last answer cut.
 fn ends(search: Search, choices: &[u8]) -> Vec<u64> {
     let (start, width) = search.interval(choices);

@@ -22,6 +22,12 @@ impl Prefix {
     }
 }
 
+impl From<[u8; 24]> for Prefix {
+    fn from(bytes: [u8; 24]) -> Self {
+        Self(bytes.into())
+    }
+}
+
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -53,6 +59,8 @@ pub struct Claimed {
     pub units: u64,
     /// The claim's `S`.
     pub state: Prefix,
+    /// The L1 block that holds the claim, where it is on Bitcoin: it cannot be about blocks that come after it.
+    pub height: Option<u32>,
     /// Chain states by position, as the search over units published them.
     #[serde(default)]
     pub states: BTreeMap<u64, Prefix>,
@@ -66,6 +74,8 @@ pub struct Claimed {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimedTrace {
+    /// The unit that it is of, as a position; of the one that the states name where it is not said.
+    pub unit: Option<u64>,
     /// The input leaf: 64 bytes.
     pub input: Bytes,
     /// Machine states by step.
@@ -151,6 +161,7 @@ mod tests {
             start: 0,
             units: 5,
             state: Prefix::of(&B256::repeat_byte(1)),
+            height: None,
             states: BTreeMap::new(),
             trace: None,
             receipts: None,

@@ -26,6 +26,12 @@ impl fmt::Display for Explanation {
                     "not known yet: Bitcoin has {have} units, the claim needs {need}"
                 )?;
             }
+            Verdict::Ahead { have, need, height } => {
+                writeln!(
+                    f,
+                    "wrong: it is about {need} units, in block {height}, and Bitcoin has {have} now"
+                )?;
+            }
             Verdict::NotRepeated { position } => {
                 writeln!(
                     f,
@@ -93,11 +99,20 @@ impl fmt::Display for UnitFacts {
 impl fmt::Display for RunFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "run      {} steps, {}", self.end_step, self.end)?;
+        match self.output {
+            Some(output) => writeln!(f, "gives    {output}")?,
+            None => writeln!(f, "gives    no next state")?,
+        }
+        if let Some(part) = self.wrong_input {
+            writeln!(f, "input    the published {part} is not the unit's")?;
+        }
         let Some(wrong) = &self.wrong else {
             return writeln!(f, "         every published machine state is true");
         };
         let steps = wrong.wrong_from - wrong.right_until;
-        if steps == 1 {
+        if wrong.wrong_from == 0 {
+            writeln!(f, "wrong from the first machine state on")?;
+        } else if steps == 1 {
             writeln!(f, "wrong step  {}", wrong.right_until)?;
         } else {
             writeln!(

@@ -26,7 +26,7 @@ pub use error::RpcResult;
 pub use forward::Forwarder;
 pub use metrics::RpcMetrics;
 pub use misc::CLIENT_VERSION;
-pub use server::{Monitor, serve, serve_monitor};
+pub use server::{LateAnswer, Monitor, serve, serve_monitor};
 
 use jsonrpsee::core::server::Methods;
 

@@ -20,7 +20,7 @@ use super::dispatch::Dispatcher;
 use super::metrics::RpcMetrics;
 use crate::feed;
 
-pub use monitor::{Monitor, serve_monitor};
+pub use monitor::{LateAnswer, Monitor, serve_monitor};
 
 /// What every request of one listener shares.
 pub(super) struct Shared {

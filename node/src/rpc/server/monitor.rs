@@ -1,5 +1,7 @@
-//! The metrics listener: `/metrics`, `/healthz`, `/readyz`, and `/status` where there is one.
+//! The metrics listener: `/metrics`, `/healthz`, `/readyz`, and `/status` and more where a program has them.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use prometheus::{Registry, TextEncoder};
@@ -7,6 +9,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use warp::http::StatusCode;
 use warp::{Filter, Reply};
+
+/// An answer that takes time, or why there is none.
+pub type LateAnswer = Pin<Box<dyn Future<Output = Result<serde_json::Value, String>> + Send>>;
 
 /// What the metrics listener asks.
 pub trait Monitor: Send + Sync + 'static {
@@ -22,6 +27,12 @@ pub trait Monitor: Send + Sync + 'static {
 
     /// What `/status` gives; without it there is no such path.
     fn status(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Answers a path of the program's own, without its first slash; `None` where there is no such path.
+    fn answer(&self, path: &str) -> Option<LateAnswer> {
+        let _ = path;
         None
     }
 }
@@ -46,11 +57,18 @@ pub async fn serve_monitor(listener: TcpListener, monitor: Arc<dyn Monitor>, shu
         .boxed();
     let status = warp::path!("status")
         .and(warp::get())
-        .map(move || status_reply(monitor.status()))
+        .map({
+            let monitor = monitor.clone();
+            move || status_reply(monitor.status())
+        })
+        .boxed();
+    let more = warp::path::tail()
+        .and(warp::get())
+        .then(move |path: warp::path::Tail| late_reply(monitor.answer(path.as_str())))
         .boxed();
     // Boxed, so that the server's future can be spawned.
     let routes = metrics.or(health).unify().or(ready).unify();
-    let routes = routes.or(status).unify().boxed();
+    let routes = routes.or(status).unify().or(more).unify().boxed();
     warp::serve(routes)
         .incoming(listener)
         .graceful(shutdown.cancelled_owned())
@@ -71,6 +89,19 @@ fn status_reply(status: Option<serde_json::Value>) -> warp::reply::Response {
     match status {
         Some(status) => warp::reply::json(&status).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn late_reply(answer: Option<LateAnswer>) -> warp::reply::Response {
+    let Some(answer) = answer else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match answer.await {
+        Ok(answer) => warp::reply::json(&answer).into_response(),
+        Err(reason) => {
+            let text = format!("{reason}\n");
+            warp::reply::with_status(text, StatusCode::INTERNAL_SERVER_ERROR).into_response()
+        }
     }
 }
 

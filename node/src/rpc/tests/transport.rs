@@ -15,7 +15,7 @@ use super::chain::{address, deploy, poke, raw, transfer};
 use crate::events::ChainEvent;
 use crate::rpc::config::RpcConfig;
 use crate::rpc::metrics::RpcMetrics;
-use crate::rpc::{Monitor, serve, serve_monitor};
+use crate::rpc::{LateAnswer, Monitor, serve, serve_monitor};
 
 /// A running listener.
 struct Server {
@@ -438,6 +438,15 @@ impl Monitor for Waiting {
     fn ready(&self) -> Result<(), String> {
         Err("waiting for Bitcoin".to_owned())
     }
+
+    fn answer(&self, path: &str) -> Option<LateAnswer> {
+        let answer = match path {
+            "more/1" => Ok(serde_json::json!(1)),
+            "more/2" => Err("not known".to_owned()),
+            _ => return None,
+        };
+        Some(Box::pin(async { answer }))
+    }
 }
 
 #[tokio::test]
@@ -464,4 +473,8 @@ async fn the_metrics_listener() {
     );
     assert_eq!(get("/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(get("/readyz").await, (503, "waiting for Bitcoin\n".to_owned()));
+    assert_eq!(get("/more/1").await, (200, "1".to_owned()));
+    assert_eq!(get("/more/2").await, (500, "not known\n".to_owned()));
+    assert_eq!(get("/more").await.0, 404);
+    assert_eq!(get("/status").await.0, 404);
 }
