@@ -105,5 +105,9 @@ async fn read_blocks(client: &Client, slots: &[ReadySlot], start: u32) -> eyre::
             }
         }
     }
-    Ok(Some(Shown { tip, slots: states }))
+    Ok(Some(Shown {
+        tip,
+        slots: states,
+        ..Shown::default()
+    }))
 }
