@@ -54,8 +54,14 @@ fn main() {
     let signing = Instant::now();
     let signatures = parties.sign(&graph_again);
     let signing = signing.elapsed();
-    println!("set-up of a slot and pair: {} signatures, {:.2} MB of keys", signatures.len(), bytes as f64 / 1e6);
-    println!("  keys {keys:.2?}, graph {first:.2?} (the first of a program), {second:.2?} (each other), one signer {signing:.2?}");
+    println!(
+        "set-up of a slot and pair: {} signatures, {:.2} MB of keys",
+        signatures.len(),
+        bytes as f64 / 1e6
+    );
+    println!(
+        "  keys {keys:.2?}, graph {first:.2?} (the first of a program), {second:.2?} (each other), one signer {signing:.2?}"
+    );
 
     // The dearest way: a write, whose path has pairs of nodes.
     let mut options = vec![1; usize::from(ROUNDS.units)];
@@ -70,14 +76,24 @@ fn main() {
     assert_eq!(stage, Stage::Final(Part::Step));
     let published = game.state.branches[0].published.clone();
     let win = game.actor().win(0, stage, &published).expect("a leaf wins");
-    let verdict = game.actor().verdict(0, stage, &win, &parties.challengers[0]).expect("a verdict");
+    let verdict = game
+        .actor()
+        .verdict(0, stage, &win, &parties.challengers[0])
+        .expect("a verdict");
     game.confirm(&verdict);
 
     let child = CHILD.to_vbytes_ceil() as usize;
-    println!("\n| phase | operator: transactions, vB | challenger: transactions, vB | children, vB |\n| --- | --- | --- | --- |");
+    println!(
+        "\n| phase | operator: transactions, vB | challenger: transactions, vB | children, vB |\n| --- | --- | --- | --- |"
+    );
     let (mut total, mut sides) = (0, [0, 0]);
     for name in ["claim", "units", "link", "trace", "step", "path", "verdict"] {
-        let moves: Vec<&Move> = game.state.moves.iter().filter(|played| phase(played) == name).collect();
+        let moves: Vec<&Move> = game
+            .state
+            .moves
+            .iter()
+            .filter(|played| phase(played) == name)
+            .collect();
         let side = |operator: bool| {
             let of: Vec<usize> = moves
                 .iter()
@@ -91,11 +107,18 @@ fn main() {
         total += operator.1 + challenger.1 + lifted;
         sides[0] += operator.0;
         sides[1] += challenger.0;
-        println!("| {name} | {}, {} | {}, {} | {lifted} |", operator.0, operator.1, challenger.0, challenger.1);
+        println!(
+            "| {name} | {}, {} | {}, {} | {lifted} |",
+            operator.0, operator.1, challenger.0, challenger.1
+        );
     }
     println!("| all | {} | {} | {total} vB in all |", sides[0], sides[1]);
     let claim = game.state.moves[0].vsize;
     let end = graph.signed_finalise_fast(&signatures).expect("signed").vsize();
-    println!("\nundisputed claim: claim {claim} vB, end {end} vB, two children {} vB: {} vB", 2 * child, claim + end + 2 * child);
+    println!(
+        "\nundisputed claim: claim {claim} vB, end {end} vB, two children {} vB: {} vB",
+        2 * child,
+        claim + end + 2 * child
+    );
     println!("verdict by {}: {} vB", win.name, verdict.vsize());
 }

@@ -41,7 +41,11 @@ fn every_stage_is_reached_and_a_leaf_wins_at_the_end() {
             vec![0, 0, Opening::Output as u8, 0, 2, 0, 1],
             vec![3, 1, Opening::Status as u8, 0, 0, 0, 0],
             [&TO_STEP[..], &[Subject::Control as u8, Go::Read as u8, 1, 1, 1]].concat(),
-            [&TO_STEP[..], &[Subject::WriteRegister as u8, Go::Write as u8, 0, 2, 1]].concat(),
+            [
+                &TO_STEP[..],
+                &[Subject::WriteRegister as u8, Go::Write as u8, 0, 2, 1],
+            ]
+            .concat(),
             [&TO_STEP[..], &[Subject::First as u8, Go::Read as u8, 2, 0, 0]].concat(),
         ];
         for options in deep {
@@ -50,11 +54,20 @@ fn every_stage_is_reached_and_a_leaf_wins_at_the_end() {
             let stage = game.stage(0);
             assert!(matches!(stage, Stage::Final(_)), "{stage:?}");
             let published = game.state.branches[0].published.clone();
-            let win = game.actor().win(0, stage, &published).expect("what means nothing is false");
-            let verdict = game.actor().verdict(0, stage, &win, &parties.challengers[0]).unwrap();
+            let win = game
+                .actor()
+                .win(0, stage, &published)
+                .expect("what means nothing is false");
+            let verdict = game
+                .actor()
+                .verdict(0, stage, &win, &parties.challengers[0])
+                .unwrap();
             game.confirm(&verdict);
             assert_eq!(game.state.main, Main::Slashed { pair: 0 });
-            assert_eq!(game.state.branches[0].position, Position::Ended(BranchEnd::Verdict));
+            assert_eq!(
+                game.state.branches[0].position,
+                Position::Ended(BranchEnd::Verdict)
+            );
         }
     });
 }
@@ -72,7 +85,11 @@ fn no_other_option_is_answered_than_the_one_that_was_opened() {
         let answer = game.answer(0, &Default::default());
         let mut forged = answer.clone();
         let items: Vec<Vec<u8>> = answer.input[0].witness.iter().map(<[u8]>::to_vec).collect();
-        let secret = |option| parties.operator_seed.secret(&Parties::path(0), Stage::Units(0), option, ROUNDS);
+        let secret = |option| {
+            parties
+                .operator_seed
+                .secret(&Parties::path(0), Stage::Units(0), option, ROUNDS)
+        };
         let at = items.iter().position(|item| *item == secret(2).0).unwrap();
         let mut changed = items.clone();
         changed[at] = secret(1).0.to_vec();
@@ -108,7 +125,12 @@ fn a_unit_behind_the_claim_is_not_chosen() {
 #[test]
 fn a_state_behind_the_claim_is_refuted_at_once() {
     with_slot(1, |parties, graph, signatures| {
-        for (count, options, is_false) in [(15_u32, vec![], false), (12, vec![], true), (6, vec![1], true), (8, vec![1], false)] {
+        for (count, options, is_false) in [
+            (15_u32, vec![], false),
+            (12, vec![], true),
+            (6, vec![1], true),
+            (8, vec![1], false),
+        ] {
             let mut game = Game::new(parties, graph, signatures);
             game.claim(count, [9; 24]);
             game.challenge(0);
@@ -118,7 +140,9 @@ fn a_state_behind_the_claim_is_refuted_at_once() {
             assert_eq!(win.is_some(), is_false, "{count} {options:?}");
             if let Some(win) = win {
                 assert_eq!(win.name, "units/repeat");
-                let verdict = game.actor().verdict(0, game.stage(0), &win, &parties.challengers[0]);
+                let verdict = game
+                    .actor()
+                    .verdict(0, game.stage(0), &win, &parties.challengers[0]);
                 game.confirm(&verdict.unwrap());
             }
         }
@@ -135,7 +159,9 @@ fn a_claim_of_too_many_units_is_refused() {
                 parties.operator,
                 bitsect_judge::winternitz::MemoryStore::default(),
             );
-            let claim = hand.claim(&game.actor(), &Parties::path(0), count, &[9; 24]).unwrap();
+            let claim = hand
+                .claim(&game.actor(), &Parties::path(0), count, &[9; 24])
+                .unwrap();
             assert_eq!(game.is_valid(&claim), valid, "{count}");
             if valid {
                 game.confirm(&claim);
@@ -152,8 +178,13 @@ fn without_a_leaf_main_is_not_slashed() {
         let stage = game.stage(0);
         // The committee's signature on main is public: it is worth nothing without a satisfied leaf beside it.
         let verdict = graph.pairs[0].stages[&stage].verdict.clone().unwrap();
-        let main = signatures.get(bitsect_bridge::graph::SigningId::Verdict(0, stage)).unwrap();
-        let forfeit = game.actor().forfeit(&game.state, 0, stage, &parties.operator).unwrap();
+        let main = signatures
+            .get(bitsect_bridge::graph::SigningId::Verdict(0, stage))
+            .unwrap();
+        let forfeit = game
+            .actor()
+            .forfeit(&game.state, 0, stage, &parties.operator)
+            .unwrap();
         let forged = verdict.finalize(vec![
             forfeit.input[0].witness.clone(),
             bitcoin::Witness::p2tr_key_spend(&main),
@@ -176,7 +207,10 @@ fn branches_do_not_touch_each_other() {
         };
         assert_eq!(game.stage(1), Stage::Content(Part::Link));
         let first = win(&game, 0).expect("the input is not the state");
-        let verdict = game.actor().verdict(0, Stage::Link, &first, &parties.challengers[0]).unwrap();
+        let verdict = game
+            .actor()
+            .verdict(0, Stage::Link, &first, &parties.challengers[0])
+            .unwrap();
         game.confirm(&verdict);
         assert_eq!(game.state.main, Main::Slashed { pair: 0 });
         // The second one goes on to where a leaf wins, and takes its stake back without main.
@@ -188,11 +222,19 @@ fn branches_do_not_touch_each_other() {
         }
         let second = win(&game, 1).expect("what means nothing is false");
         let stage = game.stage(1);
-        let late = game.actor().verdict(1, stage, &second, &parties.challengers[1]).unwrap();
+        let late = game
+            .actor()
+            .verdict(1, stage, &second, &parties.challengers[1])
+            .unwrap();
         assert!(!game.is_valid(&late), "main is gone");
         let state = game.state.clone();
-        let recover = game.actor().recover_won(&state, 1, (stage, &second), &parties.challengers[1]);
+        let recover = game
+            .actor()
+            .recover_won(&state, 1, (stage, &second), &parties.challengers[1]);
         game.confirm(&recover.unwrap());
-        assert_eq!(game.state.branches[1].position, Position::Ended(BranchEnd::Recovered));
+        assert_eq!(
+            game.state.branches[1].position,
+            Position::Ended(BranchEnd::Recovered)
+        );
     });
 }

@@ -29,7 +29,9 @@ const ADD: u32 = 0x0031_00b3;
 
 impl<'a> Game<'a> {
     pub fn new(parties: &'a Parties, graph: &'a SlotGraph, signatures: &'a Signatures) -> Self {
-        let hand = |seed: &bitsect_bridge::secret::PartySeed, key| Hand::new(seed.clone(), key, MemoryStore::default());
+        let hand = |seed: &bitsect_bridge::secret::PartySeed, key| {
+            Hand::new(seed.clone(), key, MemoryStore::default())
+        };
         let mut unspent = HashMap::from([(outpoint(1), graph.claim.spent[0].clone())]);
         for (pair, spec) in graph.spec.pairs.iter().enumerate() {
             unspent.insert(outpoint(2 + pair as u8), spec.stake.1.clone());
@@ -82,7 +84,11 @@ impl<'a> Game<'a> {
 
     /// Confirms a transaction.
     pub fn confirm(&mut self, transaction: &Transaction) {
-        assert!(self.is_valid(transaction), "consensus refuses {:?}", self.state.moves.last());
+        assert!(
+            self.is_valid(transaction),
+            "consensus refuses {:?}",
+            self.state.moves.last()
+        );
         for input in &transaction.input {
             self.unspent.remove(&input.previous_output);
         }
@@ -96,18 +102,29 @@ impl<'a> Game<'a> {
 
     pub fn claim(&mut self, count: u32, state: [u8; 24]) {
         let actor = self.actor();
-        let claim = self.operator.claim(&actor, &Parties::path(0), count, &state).unwrap();
+        let claim = self
+            .operator
+            .claim(&actor, &Parties::path(0), count, &state)
+            .unwrap();
         self.confirm(&claim);
     }
 
     pub fn challenge(&mut self, pair: usize) {
-        let challenge = self.actor().challenge(pair, &self.parties.challengers[pair]).unwrap();
+        let challenge = self
+            .actor()
+            .challenge(pair, &self.parties.challengers[pair])
+            .unwrap();
         self.confirm(&challenge);
     }
 
     /// Answers what is asked with these values, or such as mean nothing.
     pub fn answer(&mut self, pair: usize, values: &BTreeMap<Item, Vec<u8>>) -> Transaction {
-        let Position::Waiting { turn: Turn::Prover, stage, .. } = self.state.branches[pair].position else {
+        let Position::Waiting {
+            turn: Turn::Prover,
+            stage,
+            ..
+        } = self.state.branches[pair].position
+        else {
             panic!("the prover is asked");
         };
         let published = self.state.branches[pair].published.clone();
@@ -115,16 +132,28 @@ impl<'a> Game<'a> {
         let values: BTreeMap<Item, Vec<u8>> = stage
             .items(form)
             .into_iter()
-            .map(|item| (item, values.get(&item).cloned().unwrap_or_else(|| nothing(stage, item))))
+            .map(|item| {
+                (
+                    item,
+                    values.get(&item).cloned().unwrap_or_else(|| nothing(stage, item)),
+                )
+            })
             .collect();
         let actor = self.actor();
-        let answer = self.operator.answer(&actor, &Parties::path(pair), stage, &values, &published);
+        let answer = self
+            .operator
+            .answer(&actor, &Parties::path(pair), stage, &values, &published);
         answer.unwrap()
     }
 
     /// Chooses an option behind the last answer.
     pub fn choose(&mut self, pair: usize, option: u8) -> Result<Transaction, String> {
-        let Position::Waiting { turn: Turn::Challenger, stage, .. } = self.state.branches[pair].position else {
+        let Position::Waiting {
+            turn: Turn::Challenger,
+            stage,
+            ..
+        } = self.state.branches[pair].position
+        else {
             panic!("the challenger chooses");
         };
         let published = self.state.branches[pair].published.clone();
