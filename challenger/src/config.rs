@@ -34,6 +34,8 @@ bitsect_node::layer! {
     committee_store: PathBuf, "BITSECT_CHALLENGER_COMMITTEE_STORE";
     /// The member's key file; only `run` reads it.
     key_file: PathBuf, "BITSECT_CHALLENGER_KEY_FILE";
+    /// Height of an L1 block before the fee wallet's first coin [default: the deployment's start].
+    wallet_start_height: u32, "BITSECT_CHALLENGER_WALLET_START_HEIGHT";
     /// Confirmed outputs that are kept ready to pay for moves.
     fee_outputs: u32, "BITSECT_CHALLENGER_FEE_OUTPUTS";
     /// What each of them holds, in sats.
@@ -65,6 +67,8 @@ pub struct Config {
     pub slots: Option<SlotFiles>,
     /// The member's key file.
     pub key_file: Option<PathBuf>,
+    /// The height of an L1 block before the fee wallet's first coin.
+    pub wallet_start_height: Option<u32>,
     /// Outputs that pay for moves.
     pub fees: FeeOutputs,
     /// The highest fee rate of moves.
@@ -127,6 +131,7 @@ impl Layer {
             deployment,
             committee_store,
             key_file,
+            wallet_start_height,
             fee_outputs,
             fee_output_sats,
             max_fee_rate_sat_per_kvb,
@@ -171,6 +176,7 @@ impl Layer {
             guest_file,
             slots,
             key_file,
+            wallet_start_height,
             fees: FeeOutputs {
                 count,
                 value: Amount::from_sat(sats),

@@ -1,6 +1,5 @@
 //! Disputes: the slots of a deployment are followed on Bitcoin, claims are judged, false ones are disputed.
 
-mod clock;
 mod events;
 mod metrics;
 mod observe;
@@ -15,21 +14,17 @@ use std::path::{Path, PathBuf};
 use bitcoin::key::Keypair;
 use bitsect_bridge::chain::{Chain, Runner, RunnerConfig};
 use bitsect_bridge::committee::{Deployment, MemberKeys};
-use bitsect_bridge::daemon::STORE_FILE;
+use bitsect_bridge::daemon::{Names, STORE_FILE};
 use bitsect_bridge::secret::PartySeed;
 use bitsect_bridge::setup::{self, PartySecrets, Section, challengers};
 use bitsect_l1::wallet::Keys;
 use eyre::{WrapErr, ensure};
 
-pub use clock::Clock;
 pub use events::{Alarm, alarms};
 pub use metrics::DisputeGauges;
 pub(crate) use observe::Observer;
 pub(crate) use serve::Start;
-pub use status::{
-    BranchStatus, CarriedStatus, ClaimStatus, DisputeStatus, FeeStatus, MoveStatus, RunStatus, SlotStatus,
-    WithheldStatus,
-};
+pub use status::{CarriedStatus, DisputeStatus, FeeStatus, RunStatus, SlotStatus, WithheldStatus};
 pub use told::Told;
 pub use view::{Deployed, Mode, Seen, View};
 pub use words::stage as stage_name;
@@ -142,12 +137,16 @@ impl Deployed {
             .wrap_err_with(|| format!("failed to read the set-up in {}", committee_store.display()))?;
         let section = Section::of(&deployment).wrap_err("failed to read the deployment")?;
         let hash = setup::deployment_hash(&deployment).wrap_err("failed to read the deployment")?;
-        let names = challengers(&deployment).into_iter();
+        let members = challengers(&deployment).into_iter();
+        let members: Vec<String> = members.map(|id| deployment.member(id).name.clone()).collect();
+        let names = section.slots.iter().map(|slot| Names {
+            operator: slot.operator.clone(),
+            challengers: members.clone(),
+        });
         let deployed = Self {
             hash,
             slots,
-            operators: section.slots.iter().map(|slot| slot.operator.clone()).collect(),
-            challengers: names.map(|id| deployment.member(id).name.clone()).collect(),
+            names: names.collect(),
             start_height: section.start_height,
         };
         Ok((deployment, deployed))

@@ -173,6 +173,7 @@ impl Challenger {
                 ..CarrierConfig::default()
             },
             fees: self.config.fees,
+            wallet_start: self.config.wallet_start_height,
             network,
             folder,
             shown,

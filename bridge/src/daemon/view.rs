@@ -104,7 +104,8 @@ pub struct MoveView {
 }
 
 impl Clock {
-    fn new(what: String, who: Option<String>, since: u32, blocks: u16, tip: u32) -> Self {
+    /// Makes the clock of what may take so many blocks, as it stands after block `tip`.
+    pub fn new(what: String, who: Option<String>, since: u32, blocks: u16, tip: u32) -> Self {
         let deadline = since + u32::from(blocks);
         Self {
             what,

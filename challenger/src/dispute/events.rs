@@ -1,12 +1,11 @@
 //! Which alarms the slots give rise to, as they stand.
 
-use bitsect_bridge::daemon::Judgement;
+use bitsect_bridge::daemon::{Clock, Judgement};
 use bitsect_bridge::game::Stage;
 use bitsect_bridge::graph::SlotGraph;
 use bitsect_bridge::params::Params;
 use bitsect_bridge::slot::{BranchEnd, Main, Move, MoveKind, Position, SlotState, Turn};
 
-use super::clock::Clock;
 use super::view::Seen;
 use super::words;
 use crate::alarm::Event;
@@ -87,14 +86,14 @@ impl Slot<'_> {
             },
         )];
         if let Some(seen) = self.seen.filter(|_| self.is_false()) {
-            let clock = Clock::new(claim.height, self.params.challenge_window_blocks, self.tip);
+            let clock = self.clock("challenge", claim.height, self.params.challenge_window_blocks);
             let event = Event::ClaimFalse {
                 slot,
                 claim: self.claim.clone(),
                 units,
                 claimed: claimed.clone(),
                 expected: seen.judged.expected.map(|state| state.to_string()),
-                blocks_left: clock.left,
+                blocks_left: clock.blocks_left,
             };
             alarms.push((format!("false {slot} {units} {claimed}"), event));
         }
@@ -112,9 +111,8 @@ impl Slot<'_> {
         if !waits || !self.is_false() || self.state.main != Main::Claimed {
             return None;
         }
-        let clock = Clock::new(claim.height, self.params.challenge_window_blocks, self.tip);
-        let line = format!("challenge {} {}", self.number, claim.height);
-        self.late(self.pair, Turn::Challenger, "challenge".to_owned(), clock, line)
+        let clock = self.clock("challenge", claim.height, self.params.challenge_window_blocks);
+        self.late(self.pair, Turn::Challenger, clock)
     }
 
     fn of_branch(&self, pair: usize, position: Position) -> Option<Alarm> {
@@ -125,27 +123,19 @@ impl Slot<'_> {
         if turn == Turn::Prover && self.state.main != Main::Claimed {
             return None;
         }
-        let clock = Clock::new(since, self.params.move_timeout_blocks, self.tip);
-        let stage = words::stage(stage);
-        let line = format!(
-            "move {} {pair} {stage} {} {since}",
-            self.number,
-            words::turn(turn)
-        );
-        self.late(Some(pair), turn, stage, clock, line)
+        let clock = self.clock(&words::stage(stage), since, self.params.move_timeout_blocks);
+        self.late(Some(pair), turn, clock)
     }
 
-    fn late(
-        &self,
-        challenger: Option<usize>,
-        turn: Turn,
-        stage: String,
-        clock: Clock,
-        line: String,
-    ) -> Option<Alarm> {
-        let (slot, turn) = (self.number, words::turn(turn));
+    fn clock(&self, what: &str, since: u32, blocks: u16) -> Clock {
+        Clock::new(what.to_owned(), None, since, blocks, self.tip)
+    }
+
+    fn late(&self, challenger: Option<usize>, turn: Turn, clock: Clock) -> Option<Alarm> {
+        let (slot, turn, stage) = (self.number, words::turn(turn), clock.what);
         let ours = challenger.is_some_and(|challenger| self.ours(challenger));
-        if clock.is_over() {
+        let line = format!("late {slot} {challenger:?} {turn} {stage} {}", clock.since);
+        if clock.blocks_left == 0 {
             let event = Event::DeadlineMissed {
                 slot,
                 challenger,
@@ -155,14 +145,14 @@ impl Slot<'_> {
             };
             return Some((format!("{line} missed"), event));
         }
-        clock.half.then(|| {
+        clock.half_gone.then(|| {
             let event = Event::DeadlineHalf {
                 slot,
                 challenger,
                 ours,
                 turn,
                 stage,
-                blocks_left: clock.left,
+                blocks_left: clock.blocks_left,
             };
             (format!("{line} half"), event)
         })
@@ -170,7 +160,7 @@ impl Slot<'_> {
 
     fn of_move(&self, made: &Move) -> Option<Alarm> {
         let (slot, transaction) = (self.number, made.txid.to_string());
-        let (by, _) = words::made(made.kind);
+        let by = words::turn(words::mover(made.kind));
         let event = match (made.kind, made.pair) {
             (MoveKind::Ask(Stage::Units(0)), Some(challenger)) => Event::ChallengeMade {
                 slot,

@@ -1,10 +1,9 @@
 //! Metrics of disputes.
 
-use bitsect_bridge::daemon::Judgement;
-use bitsect_bridge::slot::{BranchEnd, MoveKind, Position, Turn};
+use bitsect_bridge::daemon::{Clock, Judgement};
+use bitsect_bridge::slot::{BranchEnd, Position, Turn};
 use prometheus::{Gauge, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::clock::Clock;
 use super::view::View;
 use super::words;
 
@@ -107,7 +106,8 @@ impl DisputeGauges {
                 match branch.position {
                     Position::Unchallenged => {}
                     Position::Waiting { turn, since, .. } => {
-                        let left = i64::from(Clock::new(since, lock, shown.tip).left);
+                        let left =
+                            i64::from(Clock::new(String::new(), None, since, lock, shown.tip).blocks_left);
                         let (count, nearest) = &mut waiting[usize::from(turn == Turn::Challenger)];
                         *count += 1;
                         *nearest = if *nearest == NONE {
@@ -125,7 +125,7 @@ impl DisputeGauges {
             }
             let ours = slot.moves.iter().filter(|made| {
                 let by_us = made.pair.is_some() && made.pair == view.pair(number);
-                by_us && !matches!(made.kind, MoveKind::Answer(_)) && words::made(made.kind).0 == "challenger"
+                by_us && words::mover(made.kind) == Turn::Challenger
             });
             moves += ours.count() as i64;
         }

@@ -9,6 +9,7 @@ use bitsect_bridge::chain::{Chain, Runner};
 use bitsect_bridge::daemon::{
     Challenger, Core, CoreConfig, Daemon, FeeOutputs, Knowledge, Party, Shown, Watcher,
 };
+use bitsect_bridge::setup::sync;
 use bitsect_bridge::slot::Hand;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
@@ -20,7 +21,7 @@ use eyre::WrapErr;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Deployed, Side};
+use super::{Deployed, Hands, Side};
 
 /// The fee wallet's file.
 const WALLET_FILE: &str = "wallet.redb";
@@ -47,6 +48,8 @@ pub(crate) struct Start {
     pub carrier: CarrierConfig,
     /// Outputs that pay for moves.
     pub fees: FeeOutputs,
+    /// The height of a block before the fee wallet's first coin, where it is not the slots' start.
+    pub wallet_start: Option<u32>,
     /// The network.
     pub network: Network,
     /// The folder of the files.
@@ -61,50 +64,64 @@ impl Start {
     /// # Errors
     /// A fault that a person has to look at.
     pub async fn run(self, stop: CancellationToken) -> eyre::Result<()> {
-        let start = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            start = start_block(&self.client, self.deployed.start_height) => start?,
-        };
-        let folder = &self.folder;
-        let failed = || format!("failed to use the folder {}", folder.display());
-        std::fs::create_dir_all(folder).wrap_err_with(failed)?;
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            served = self.open_and_serve(&stop) => served,
+        }
+    }
+
+    async fn open_and_serve(&self, stop: &CancellationToken) -> eyre::Result<()> {
+        let start = block_at(&self.client, self.deployed.start_height).await?;
         let config = CoreConfig {
             client: self.client.clone(),
             follower: self.follower.clone(),
             carrier: self.carrier,
             start,
         };
-        let (hash, slots) = (self.deployed.hash, self.deployed.slots.clone());
+        let (folder, hash, slots) = (&self.folder, self.deployed.hash, self.deployed.slots.clone());
+        let failed = || format!("failed to use the folder {}", folder.display());
+        let party = |hands: &Hands, store| {
+            let hand = Hand::new(hands.seed.clone(), hands.key, store);
+            Challenger::new(hand, hash, hands.pairs.clone())
+        };
         match &self.side {
             Side::Watch => {
-                let (core, _) =
-                    Core::open_without_funds(folder, config, hash, slots).wrap_err_with(failed)?;
+                let opened = Core::open_without_funds(folder, config, hash, slots);
+                let (core, _) = opened.wrap_err_with(failed)?;
                 self.serve(core, Watcher, stop).await
             }
             Side::DryRun(hands) => {
-                let (core, store) =
-                    Core::open_without_funds(folder, config, hash, slots).wrap_err_with(failed)?;
-                let hand = Hand::new(hands.seed.clone(), hands.key, store);
-                let party = Challenger::new(hand, hash, hands.pairs.clone());
-                self.serve(core, party, stop).await
+                let opened = Core::open_without_funds(folder, config, hash, slots);
+                let (core, store) = opened.wrap_err_with(failed)?;
+                self.serve(core, party(hands, store), stop).await
             }
             Side::Run(hands) => {
-                let path = folder.join(WALLET_FILE);
-                let wallet = Wallet::open(&path, hands.wallet.clone(), self.network, start);
-                let wallet = Arc::new(wallet.wrap_err("failed to open the fee wallet")?);
-                let address = wallet
-                    .receive_address()
-                    .wrap_err("failed to open the fee wallet")?;
-                tracing::info!(%address, "the wallet that pays for moves");
-                let (core, store) = Core::open(folder, config, hash, slots, wallet).wrap_err_with(failed)?;
-                let hand = Hand::new(hands.seed.clone(), hands.key, store);
-                let party = Challenger::new(hand, hash, hands.pairs.clone());
-                self.serve(core, party, stop).await
+                let wallet = self.wallet(hands, start).await?;
+                let opened = Core::open(folder, config, hash, slots, wallet);
+                let (core, store) = opened.wrap_err_with(failed)?;
+                self.serve(core, party(hands, store), stop).await
             }
         }
     }
 
-    async fn serve<P: Party>(&self, core: Core, party: P, stop: CancellationToken) -> eyre::Result<()> {
+    /// Opens the fee wallet, and brings it up to date: a new one may begin far below the slots.
+    async fn wallet(&self, hands: &Hands, start: BlockRef) -> eyre::Result<Arc<Wallet>> {
+        let birthday = match self.wallet_start {
+            Some(height) => block_at(&self.client, height).await?,
+            None => start,
+        };
+        let path = self.folder.join(WALLET_FILE);
+        let wallet = Wallet::open(&path, hands.wallet.clone(), self.network, birthday);
+        let wallet = wallet.wrap_err("failed to open the fee wallet")?;
+        let address = wallet.receive_address();
+        let address = address.wrap_err("failed to open the fee wallet")?;
+        let synced = sync(self.client.clone(), self.follower.clone(), &wallet).await;
+        synced.wrap_err("failed to bring the fee wallet up to date")?;
+        tracing::info!(%address, spendable = %wallet.spendable(), "the wallet that pays for moves");
+        Ok(Arc::new(wallet))
+    }
+
+    async fn serve<P: Party>(&self, core: Core, party: P, stop: &CancellationToken) -> eyre::Result<()> {
         let slots = self.deployed.slots.iter();
         let knowledge =
             slots.map(|slot| Knowledge::new(self.chain.clone(), self.runner.clone(), slot.start_unit));
@@ -118,20 +135,17 @@ impl Start {
         };
         tokio::select! {
             () = nudged => Ok(()),
-            done = daemon.run(&stop) => done.wrap_err("failed to go on with disputes"),
+            done = daemon.run(stop) => done.wrap_err("failed to go on with disputes"),
         }
     }
 }
 
-/// Asks Bitcoin Core for the block that the files begin behind; it may be away.
-async fn start_block(client: &Client, height: u32) -> eyre::Result<BlockRef> {
+/// Asks Bitcoin Core for the block that files begin behind; it may be away.
+async fn block_at(client: &Client, height: u32) -> eyre::Result<BlockRef> {
     loop {
         match client.get_block_hash(height).await {
             Ok(Some(hash)) => return Ok(BlockRef::new(height, hash)),
-            Ok(None) => tracing::warn!(
-                height,
-                "Bitcoin Core does not have the deployment's first block yet"
-            ),
+            Ok(None) => tracing::warn!(height, "Bitcoin Core does not have the block yet"),
             Err(error) if error.class() == FaultClass::Retry => {
                 tracing::warn!(%error, "waiting for Bitcoin Core");
             }

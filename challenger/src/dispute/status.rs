@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use alloy_primitives::{B256, hex};
+use alloy_primitives::B256;
 use bitcoin::Txid;
-use bitsect_bridge::daemon::{Carried, Outgoing, Running, Shown};
-use bitsect_bridge::slot::{Claimed, Main, Move, Position, SlotState};
+use bitsect_bridge::daemon::{Carried, Outgoing, Running, SlotView};
+use bitsect_bridge::slot::SlotState;
 use serde::{Deserialize, Serialize};
 
-use super::clock::Clock;
 use super::view::View;
 use super::words;
 
@@ -38,84 +37,17 @@ pub struct DisputeStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SlotStatus {
-    /// Its number.
-    pub slot: usize,
-    /// Who claims in it.
-    pub operator: String,
-    /// Units of the chain before its start.
-    pub start_unit: u64,
-    /// Where the bond is.
-    pub bond: String,
-    /// The claim.
-    pub claim: Option<ClaimStatus>,
-    /// The branches, by challenger.
-    pub branches: Vec<BranchStatus>,
-    /// All that happened, in order.
-    pub moves: Vec<MoveStatus>,
-}
-
-/// A claim.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClaimStatus {
-    /// Its transaction.
-    pub txid: Txid,
-    /// Its `k`: units from the slot's start.
-    pub units: u32,
-    /// The chain state that it claims, cut.
-    pub claimed: String,
-    /// The L1 block that holds it.
-    pub height: u32,
-    /// `true`, `false`, `unknown`.
-    pub judgement: String,
+    /// The slot as Bitcoin shows it.
+    #[serde(flatten)]
+    pub view: SlotView,
+    /// The claim's transaction; none where there is no claim.
+    pub claim_txid: Option<Txid>,
+    /// What is made of the claim: `true`, `false`, `unknown`.
+    pub judgement: Option<String>,
     /// The chain state that is true there; none where the chain has fewer units.
     pub expected: Option<B256>,
-    /// L1 blocks left for a challenge; none where the claim is over.
-    pub challenge_blocks_left: Option<u32>,
-    /// L1 blocks until an upheld claim may be finalised; none where the claim is over.
-    pub dispute_blocks_left: Option<u32>,
-}
-
-/// A branch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BranchStatus {
-    /// The challenger's number.
-    pub challenger: usize,
-    /// Its name.
-    pub name: String,
-    /// Whether it is ours.
-    pub ours: bool,
-    /// The stage that is asked for, or was answered last.
-    pub stage: Option<String>,
-    /// Who has to move.
-    pub turn: Option<String>,
-    /// The last L1 block in which a move is in time.
-    pub deadline: Option<u32>,
-    /// L1 blocks left.
-    pub blocks_left: Option<u32>,
-    /// How it ended.
-    pub end: Option<String>,
-}
-
-/// A confirmed move.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MoveStatus {
-    /// Whose branch; none of the slot's own.
-    pub challenger: Option<usize>,
-    /// Who moved.
-    pub by: String,
-    /// What it did.
-    pub made: String,
-    /// Of a choice, the option; of a verdict, the leaf.
-    pub detail: Option<String>,
-    /// Its transaction.
-    pub txid: Txid,
-    /// The L1 block.
-    pub height: u32,
-    /// Its size in vB.
-    pub vsize: usize,
+    /// Our name among its challengers.
+    pub ours: Option<String>,
 }
 
 /// A run of a unit.
@@ -188,7 +120,7 @@ impl View {
             deployment: self.deployed.hash,
             tip: (!shown.slots.is_empty()).then_some(shown.tip),
             slots: slots
-                .map(|(slot, state)| self.slot(slot, state, &shown))
+                .map(|(slot, state)| self.slot(slot, state, shown.tip))
                 .collect(),
             runs: shown.runs.iter().map(|running| self.run(running)).collect(),
             carried: shown.carried.iter().map(CarriedStatus::of).collect(),
@@ -202,66 +134,21 @@ impl View {
         }
     }
 
-    fn slot(&self, slot: usize, state: &SlotState, shown: &Shown) -> SlotStatus {
-        let branches = 0..state.branches.len();
+    fn slot(&self, slot: usize, state: &SlotState, tip: u32) -> SlotStatus {
+        let ready = &self.deployed.slots[slot];
+        let graph = &ready.graph;
+        let names = &self.deployed.names[slot];
+        let of = (slot, ready.start_unit, graph.spec.bond);
+        let judged = state.claim.map(|claim| self.judged(slot, &claim));
         SlotStatus {
-            slot,
-            operator: self.deployed.operators.get(slot).cloned().unwrap_or_default(),
-            start_unit: self.deployed.slots[slot].start_unit,
-            bond: words::main(state.main),
-            claim: state
-                .claim
-                .map(|claim| self.claim(slot, &claim, state, shown.tip)),
-            branches: branches
-                .map(|pair| self.branch((slot, pair), state, shown.tip))
-                .collect(),
-            moves: state.moves.iter().map(MoveStatus::of).collect(),
+            view: SlotView::new(of, &graph.params, state, names, tip),
+            claim_txid: judged.map(|_| graph.claim.txid()),
+            judgement: judged.map(|judged| words::judgement(judged.judgement).to_owned()),
+            expected: judged.and_then(|judged| judged.expected),
+            ours: self
+                .pair(slot)
+                .and_then(|pair| names.challengers.get(pair).cloned()),
         }
-    }
-
-    fn claim(&self, slot: usize, claim: &Claimed, state: &SlotState, tip: u32) -> ClaimStatus {
-        let graph = &self.deployed.slots[slot].graph;
-        let judged = self.judged(slot, claim);
-        let left = |lock: u16| {
-            let clock = Clock::new(claim.height, lock, tip);
-            (state.main == Main::Claimed).then_some(clock.left)
-        };
-        ClaimStatus {
-            txid: graph.claim.txid(),
-            units: claim.count,
-            claimed: hex::encode_prefixed(claim.state),
-            height: claim.height,
-            judgement: words::judgement(judged.judgement).to_owned(),
-            expected: judged.expected,
-            challenge_blocks_left: left(graph.params.challenge_window_blocks),
-            dispute_blocks_left: left(graph.params.dispute_window_blocks),
-        }
-    }
-
-    fn branch(&self, (slot, pair): (usize, usize), state: &SlotState, tip: u32) -> BranchStatus {
-        let lock = self.deployed.slots[slot].graph.params.move_timeout_blocks;
-        let mut status = BranchStatus {
-            challenger: pair,
-            name: self.deployed.challengers.get(pair).cloned().unwrap_or_default(),
-            ours: self.pair(slot) == Some(pair),
-            stage: None,
-            turn: None,
-            deadline: None,
-            blocks_left: None,
-            end: None,
-        };
-        match state.branches[pair].position {
-            Position::Unchallenged => {}
-            Position::Waiting { turn, stage, since } => {
-                let clock = Clock::new(since, lock, tip);
-                status.stage = Some(words::stage(stage));
-                status.turn = Some(words::turn(turn).to_owned());
-                status.deadline = Some(clock.deadline);
-                status.blocks_left = Some(clock.left);
-            }
-            Position::Ended(end) => status.end = Some(words::end(end).to_owned()),
-        }
-        status
     }
 
     fn run(&self, running: &Running) -> RunStatus {
@@ -270,21 +157,6 @@ impl View {
             unit: self.deployed.slots[running.slot].start_unit + running.unit,
             steps: running.run.progress().steps,
             seconds: running.since.elapsed().as_secs_f64(),
-        }
-    }
-}
-
-impl MoveStatus {
-    fn of(made: &Move) -> Self {
-        let (by, what) = words::made(made.kind);
-        Self {
-            challenger: made.pair,
-            by: by.to_owned(),
-            made: what,
-            detail: made.detail.clone(),
-            txid: made.txid,
-            height: made.height,
-            vsize: made.vsize,
         }
     }
 }
@@ -367,61 +239,17 @@ impl fmt::Display for DisputeStatus {
 
 impl fmt::Display for SlotStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "slot {}     {}, bond {}", self.slot, self.operator, self.bond)?;
-        let Some(claim) = &self.claim else {
-            return Ok(());
-        };
-        writeln!(
-            f,
-            "  claim    {} units, {} in block {}: {}",
-            claim.units, claim.claimed, claim.height, claim.judgement
-        )?;
-        if claim.judgement == "false" {
-            writeln!(
-                f,
-                "  true     {}",
-                or_dash(claim.expected.map(|state| state.to_string()))
-            )?;
+        self.view.fmt(f)?;
+        match (self.judgement.as_deref(), self.expected) {
+            (None, _) => {}
+            (Some("false"), Some(expected)) => writeln!(f, "  the claim is false: {expected} is true")?,
+            (Some("false"), None) => writeln!(f, "  the claim is false: there are fewer units")?,
+            (Some("unknown"), _) => writeln!(f, "  of the claim nothing is known yet")?,
+            (Some(judgement), _) => writeln!(f, "  the claim is {judgement}")?,
         }
-        if let (Some(challenge), Some(dispute)) = (claim.challenge_blocks_left, claim.dispute_blocks_left) {
-            writeln!(
-                f,
-                "  left     {challenge} blocks to challenge, {dispute} until it stands"
-            )?;
-        }
-        for branch in &self.branches {
-            branch.fmt(f)?;
-        }
-        if !self.moves.is_empty() {
-            writeln!(
-                f,
-                "  {:>7}  {:<3} {:<28} {:>7}  transaction",
-                "block", "", "move", "vB"
-            )?;
-        }
-        for made in &self.moves {
-            let what = match &made.detail {
-                Some(detail) => format!("{} ({detail})", made.made),
-                None => made.made.clone(),
-            };
-            let (height, vsize, txid) = (made.height, made.vsize, made.txid);
-            let of = or_dash(made.challenger);
-            writeln!(f, "  {height:>7}  {of:<3} {what:<28} {vsize:>7}  {txid}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for BranchStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.ours { " (ours)" } else { "" };
-        write!(f, "  branch   {} {}{whose}: ", self.challenger, self.name)?;
-        match (&self.end, &self.turn, &self.stage, self.blocks_left) {
-            (Some(end), ..) => writeln!(f, "ended, {end}"),
-            (None, Some(turn), Some(stage), Some(left)) => {
-                writeln!(f, "{stage}, {turn} has to move, {left} blocks left")
-            }
-            _ => writeln!(f, "not challenged"),
+        match &self.ours {
+            None => Ok(()),
+            Some(name) => writeln!(f, "  we are {name}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bitsect_bridge::daemon::{Judged, Judgement, ReadySlot, Shown};
+use bitsect_bridge::daemon::{Judged, Judgement, Names, ReadySlot, Shown};
 use bitsect_bridge::slot::Claimed;
 use tokio::sync::watch;
 
@@ -36,10 +36,8 @@ pub struct Deployed {
     pub hash: B256,
     /// The slots.
     pub slots: Vec<ReadySlot>,
-    /// The operators' names, by slot.
-    pub operators: Vec<String>,
-    /// The challengers' names, by their number in every slot.
-    pub challengers: Vec<String>,
+    /// Who is who, by slot.
+    pub names: Vec<Names>,
     /// The height of an L1 block before the first output.
     pub start_height: u32,
 }

@@ -116,7 +116,7 @@ impl Explainer {
         }
         Ok(SlotExplanation {
             slot,
-            operator: deployed.operators.get(slot).cloned().unwrap_or_default(),
+            operator: deployed.names[slot].operator.clone(),
             claim: state.claim.map(|_| ready.graph.claim.txid()),
             branches,
         })
