@@ -1,5 +1,6 @@
 # make setup    gets Bitcoin Core and the test clients (cached; see .ci/setup)
 # make devnet   a local chain: make devnet ARGS="--fresh --block-time 500"
+# make fraud    a devnet on which an operator lies: the dispute to its end, move by move
 # make test     every test
 # make bench    the table of docs/benchmarks.md
 # make lint     formatting, clippy, docs, dependencies
@@ -8,7 +9,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet test bench lint judge-table ci
+.PHONY: help setup devnet fraud test bench lint judge-table ci
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -18,6 +19,9 @@ setup:
 
 devnet: setup
 	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked --workspace --bins && exec "$${CARGO_TARGET_DIR:-target}/release/bitsect-node" devnet $(ARGS)
+
+fraud: setup
+	@eval "$$(.ci/setup env)" && guest="$$(.ci/guest)" && cargo build --quiet --release --locked --workspace --bins && BITSECT_GUEST="$${guest%% *}" exec "$${CARGO_TARGET_DIR:-target}/release/bitsect-fraud" $(ARGS)
 
 test:
 	@.ci/run test

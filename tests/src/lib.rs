@@ -2,6 +2,7 @@
 
 pub mod devnet;
 pub mod dispute;
+pub mod fraud;
 mod hand;
 pub mod load;
 mod network;

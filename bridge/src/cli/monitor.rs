@@ -13,7 +13,7 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use crate::committee::{Deployment, Digest};
-use crate::daemon::{Names, ReadySlot, Shown, SlotView};
+use crate::daemon::{Clock, Names, ReadySlot, Shown, SlotView};
 use crate::setup::{Section, challengers};
 
 /// Who is who in each slot.
@@ -186,27 +186,33 @@ impl Monitor {
         let mut shown = self.shown.clone();
         let mut warned = BTreeSet::new();
         while shown.changed().await.is_ok() {
-            shown.mark_unchanged();
-            for slot in self.status().slots {
-                let ours = |who: &Option<String>| who.as_ref() == Some(&self.member);
-                for clock in slot.clocks {
-                    if !clock.half_gone || !ours(&clock.who) {
-                        continue;
-                    }
-                    let (left, deadline) = (clock.blocks_left, clock.deadline);
-                    if warned.insert((slot.slot, clock.what.clone(), clock.since)) {
-                        let what = clock.what;
-                        tracing::warn!(
-                            slot = slot.slot,
-                            left,
-                            deadline,
-                            "half of the time is gone: {what}"
-                        );
-                    }
-                }
+            for (slot, clock) in half_gone(&self.status().slots, &self.member, &mut warned) {
+                let Clock {
+                    what,
+                    blocks_left,
+                    deadline,
+                    ..
+                } = clock;
+                tracing::warn!(slot, blocks_left, deadline, "half of the time is gone: {what}");
             }
         }
     }
+}
+
+/// Gives a member's clocks of which half is gone, each once, with their slots.
+fn half_gone(
+    slots: &[SlotView],
+    member: &str,
+    warned: &mut BTreeSet<(usize, String, u32)>,
+) -> Vec<(usize, Clock)> {
+    let clocks = slots
+        .iter()
+        .flat_map(|slot| slot.clocks.iter().map(|clock| (slot.slot, clock)));
+    clocks
+        .filter(|(_, clock)| clock.half_gone && clock.who.as_deref() == Some(member))
+        .filter(|(slot, clock)| warned.insert((*slot, clock.what.clone(), clock.since)))
+        .map(|(slot, clock)| (slot, clock.clone()))
+        .collect()
 }
 
 /// Serves the listener until `shutdown`.
@@ -227,4 +233,49 @@ pub(super) async fn serve(listener: TcpListener, monitor: Arc<Monitor>, shutdown
         .graceful(shutdown.cancelled_owned())
         .run()
         .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::OutPoint;
+
+    use super::*;
+
+    fn clock(who: Option<&str>, since: u32, half_gone: bool) -> Clock {
+        Clock {
+            what: "answer".to_owned(),
+            who: who.map(str::to_owned),
+            since,
+            deadline: since + 10,
+            blocks_left: 4,
+            half_gone,
+        }
+    }
+
+    #[test]
+    fn our_clocks_are_warned_of_once_at_half() {
+        let mut slot = SlotView {
+            slot: 3,
+            operator: "olga".to_owned(),
+            start_unit: 0,
+            bond: OutPoint::null(),
+            main: "claimed".to_owned(),
+            claim: None,
+            branches: vec![],
+            clocks: vec![
+                clock(None, 5, true),
+                clock(Some("carl"), 5, true),
+                clock(Some("olga"), 5, false),
+            ],
+            moves: vec![],
+        };
+        let mut warned = BTreeSet::new();
+        let mut count = |slot: &SlotView| half_gone(std::slice::from_ref(slot), "olga", &mut warned).len();
+        assert_eq!(count(&slot), 0);
+        slot.clocks[2].half_gone = true;
+        assert_eq!((count(&slot), count(&slot)), (1, 0));
+        // The next answer to the same stage, after a reorg, runs anew.
+        slot.clocks[2].since = 6;
+        assert_eq!(count(&slot), 1);
+    }
 }

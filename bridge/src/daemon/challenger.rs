@@ -240,8 +240,8 @@ impl Challenger {
                 actor.recover_late(state, pair, stage, key)?
             }
         };
-        // The operator may still answer: the sooner the better.
-        let deadline = core.tip() + 1;
+        // The operator may still answer: as long as it had is time enough to outbid it.
+        let deadline = core.tip() + u32::from(core.slots()[slot].graph.params.move_timeout_blocks);
         core.submit(Outgoing {
             label: label("timeout", slot, pair, stage),
             why: "the operator did not answer in time".to_owned(),

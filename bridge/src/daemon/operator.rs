@@ -274,8 +274,8 @@ impl<P: Prover> Operator<P> {
             let (actor, state) = (core.actor(slot), core.state(slot));
             actor.forfeit(state, pair, stage, self.hand.key())?
         };
-        // The challenger may still move: the sooner the better.
-        let deadline = core.tip() + 1;
+        // The challenger may still move: as long as it had is time enough to outbid it.
+        let deadline = core.tip() + u32::from(core.slots()[slot].graph.params.move_timeout_blocks);
         core.submit(Outgoing {
             label: label("forfeit", slot, pair, stage),
             why: "the challenger did not move in time".to_owned(),

@@ -190,6 +190,14 @@ async fn a_restart_of_core_is_ridden_out() {
         let down = tokio::time::timeout(PATIENCE, follower.next()).await.unwrap();
         assert_eq!(down.unwrap_err().class(), FaultClass::Retry);
         node.restart().await.unwrap();
+        // That it is back is said before there is a new block.
+        loop {
+            match follower.next().await {
+                Ok(Event::Tip { at, .. }) => break assert_eq!(at, follower.tip()),
+                Err(error) => assert_eq!(error.class(), FaultClass::Retry, "{error}"),
+                Ok(other) => panic!("{other:?}"),
+            }
+        }
         node.mine(2).await.unwrap();
         chain.reach(&mut follower, node.tip().await.unwrap()).await;
     }

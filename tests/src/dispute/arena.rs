@@ -96,6 +96,7 @@ impl Arena {
     /// # Panics
     /// When anything fails.
     pub async fn start(guest: PathBuf, challengers: usize, params: Params) -> Self {
+        log();
         let network = Network::start(NetworkOptions::default()).await;
         let sequencer = network.sequencer().await;
         until("blocks", || async {
@@ -354,6 +355,16 @@ impl Arena {
 const IDLE_LOOKS: usize = 60;
 /// The pause between two looks.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Shows the daemons' log with a test that fails: BITSECT_TEST_LOG says how much, as for tracing's EnvFilter.
+fn log() {
+    let filter = std::env::var("BITSECT_TEST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_test_writer();
+    // Another test of this process may have done it.
+    let _ = subscriber.try_init();
+}
 
 async fn purse(network: &Network) -> Purse {
     let folder = network.dir().join(USER_DIR);

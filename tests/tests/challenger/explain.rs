@@ -28,6 +28,7 @@ async fn right(chain: &dyn Chain, start: u64) -> Claimed {
         start,
         units: units - start,
         state: Prefix::of(&state(chain, units).await),
+        height: None,
         states: BTreeMap::new(),
         trace: None,
         receipts: None,
@@ -168,6 +169,7 @@ pub async fn transactions(chain: &dyn Chain, params: &ChainParams, rpc: &Rpc) {
         let states = BTreeMap::from([(step, Prefix::of(&at(step))), (step + 1, Prefix::of(&WRONG))]);
         let lied = Claimed {
             trace: Some(ClaimedTrace {
+                unit: None,
                 input: leaf.into(),
                 states,
             }),

@@ -106,14 +106,17 @@ pub async fn wrong_advice(chain: &dyn Chain, node: &RpcChain) {
     // A real block that is not the next one. Bitcoin Core gives it to the challenger; a node's JSON-RPC does not.
     let trace = run(chain, advice(other.advice)).await;
     assert!(matches!(trace.end(), End::Trapped(_)), "{:?}", trace.end());
-    missing(&run(node, advice(other.advice)).await, other.advice);
+    let trace = run(node, advice(other.advice)).await;
+    missing(&trace, other.advice);
     // No block at all.
-    missing(&run(chain, advice(B256::ZERO)).await, B256::ZERO);
+    let trace = run(chain, advice(B256::ZERO)).await;
+    missing(&trace, B256::ZERO);
     // The same first 24 bytes of S_k, and others behind.
     let mut leaf = record.input();
     leaf[31] ^= 1;
     let state = B256::from_slice(&leaf[..32]);
-    missing(&run(chain, leaf).await, state);
+    let trace = run(chain, leaf).await;
+    missing(&trace, state);
     // Advice where none is read.
     let (unit, record) = l2.expect("there are L2 blocks");
     trapped_by_advice(chain, &runner, unit, &record).await;

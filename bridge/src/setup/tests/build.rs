@@ -4,7 +4,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
 
 use super::super::builder::{BuildError, SetupBuilder, Wanted};
-use super::{deployment_of, elf, keys, program, section};
+use super::{deployment_of, keys, program, section};
 use crate::committee::{Builder, Deployment, Graph, MemberId};
 use crate::setup::{PartySecrets, payout_address};
 
@@ -114,6 +114,6 @@ fn other_contributions_are_another_graph_or_none() {
 #[test]
 fn another_program_is_refused() {
     let deployment = deployment_of(&section());
-    let error = SetupBuilder::new(&deployment, &elf(&[0x13; 17])).err().unwrap();
+    let error = SetupBuilder::new(&deployment, b"another").err().unwrap();
     assert!(matches!(error, BuildError::OtherProgram { .. }));
 }

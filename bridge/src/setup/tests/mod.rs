@@ -2,37 +2,20 @@
 
 mod build;
 mod contribution;
+#[path = "../../../tests/common/elf.rs"]
+mod elf;
 mod section;
 
 use bitcoin::Network;
+
+use elf::elf_file;
 
 use super::section::{Section, SlotEntry, program_hash};
 use crate::committee::{Deployment, Digest, Member, MemberKeys, Role, Seed};
 use crate::params::{Params, Rounds};
 
-/// Where the program begins.
-const START: u32 = 0x1_0000;
-
-/// An ELF file of one executable segment with these words.
-pub(super) fn elf(words: &[u32]) -> Vec<u8> {
-    const HEADER: u32 = 52;
-    const ENTRY: u32 = 32;
-    let size = 4 * words.len() as u32;
-    let mut file = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    // An executable for RISC-V, with one program header and no sections.
-    file.extend([2, 0, 0xf3, 0]);
-    let fields: [u32; 5] = [1, START, HEADER, 0, 0];
-    file.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
-    let sizes: [u16; 6] = [HEADER as u16, ENTRY as u16, 1, 40, 0, 0];
-    file.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
-    let load: [u32; 8] = [1, HEADER + ENTRY, START, START, size, size, 5, 64];
-    file.extend(load.iter().flat_map(|field| field.to_le_bytes()));
-    file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-    file
-}
-
 pub(super) fn program() -> Vec<u8> {
-    elf(&[0x13; 16])
+    elf_file(0x1_0000, &[0x13; 16])
 }
 
 pub(super) const PARAMS: Params = Params {

@@ -72,7 +72,7 @@ pub enum Event {
     Connected(Arc<ChainBlock>),
     /// The block, which was the last one, is not in the best chain any more.
     Disconnected(BlockRef),
-    /// Everything that Core has was delivered. Said once for each tip.
+    /// Everything that Core has was delivered. Said once for each tip, and again when Core could not be reached meanwhile.
     Tip {
         /// The last block.
         at: BlockRef,
@@ -206,6 +206,8 @@ impl Follower {
             Err(error) if error.class() == FaultClass::Retry => {
                 // Core may be another one when it comes back.
                 self.network_checked = false;
+                // Whoever heard of the fault hears when it is over, before there is a new block.
+                self.said = Said::Nothing;
                 Some(
                     self.pause
                         .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE)),

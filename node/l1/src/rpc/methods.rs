@@ -18,6 +18,10 @@ use crate::BlockRef;
 
 /// What the HTTP call may take longer than the wait that it asks Core for.
 const WAIT_MARGIN: Duration = Duration::from_secs(10);
+/// Core's default guard against high fees, in BTC/kvB: it has to be named before the next parameter can be.
+const MAX_FEE_RATE: f64 = 0.1;
+/// What a transaction may burn, in BTC: all.
+const MAX_BURN: u64 = 21_000_000;
 
 fn not_hex(method: &'static str, error: impl ToString) -> RpcError {
     RpcError::Malformed {
@@ -114,18 +118,21 @@ impl Client {
         self.call("gettxout", &params).await
     }
 
-    /// Calls `sendrawtransaction`. Core's default guard against high fees (0.1 BTC/kvB) stays.
+    /// Calls `sendrawtransaction`. Core's default guard against high fees (0.1 BTC/kvB) stays; that against burning does
+    /// not, because who burns here means to.
     pub async fn send_raw_transaction(&self, tx: &Transaction) -> Result<Txid, RpcError> {
-        self.call("sendrawtransaction", &[json!(serialize_hex(tx))]).await
+        let params = [json!(serialize_hex(tx)), json!(MAX_FEE_RATE), json!(MAX_BURN)];
+        self.call("sendrawtransaction", &params).await
     }
 
     /// Calls `submitpackage`: parents first, the child last.
     ///
     /// Without Core's guard against high fees, which looks at each transaction alone: a small child that pays for a large
-    /// parent has a rate that is high by itself.
+    /// parent has a rate that is high by itself. Nor with that against burning.
     pub async fn submit_package(&self, txs: &[&Transaction]) -> Result<PackageResult, RpcError> {
         let hex: Vec<String> = txs.iter().map(|tx| serialize_hex(*tx)).collect();
-        self.call("submitpackage", &[json!(hex), json!(0)]).await
+        let params = [json!(hex), json!(0), json!(MAX_BURN)];
+        self.call("submitpackage", &params).await
     }
 
     /// Calls `testmempoolaccept`.

@@ -344,5 +344,10 @@ mod tests {
             key.to_string(),
             "cc8a4bc64d897bddc5fbc2f670f7a8ba0b386779106cf1223c6fc5d7cd6fc115"
         );
+        let address = keys.receive_address(0, Network::Bitcoin);
+        assert_eq!(
+            address.to_string(),
+            "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr"
+        );
     }
 }
