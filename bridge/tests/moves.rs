@@ -126,9 +126,9 @@ fn a_state_behind_the_claim_is_refuted_at_once() {
 }
 
 #[test]
-fn a_claim_of_too_many_units_is_refused() {
+fn a_claim_of_too_many_units_or_of_none_is_refused() {
     with_slot(1, |parties, graph, signatures| {
-        for (count, valid) in [(15, true), (16, false), (0x1000_0001, false)] {
+        for (count, valid) in [(1, true), (15, true), (0, false), (16, false), (32, false), (0x1000_0001, false)] {
             let mut game = Game::new(parties, graph, signatures);
             let mut hand = bitsect_bridge::slot::Hand::new(
                 parties.operator_seed.clone(),
