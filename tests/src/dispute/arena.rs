@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::liar::Liar;
 use super::parties::{DEPLOYMENT, Parties, Side, folder};
+use super::stubborn::Stubborn;
 use crate::{Network, NetworkOptions, Node, until};
 
 /// Units before the slot's start.
@@ -246,6 +247,28 @@ impl Arena {
         self.run(side, core, Challenger::new(hand, DEPLOYMENT, vec![Some(pair)]));
     }
 
+    /// Starts a challenger that challenges whatever is claimed, and then is silent.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn stubborn_challenger(&mut self, pair: usize) {
+        let side = Side::Challenger(pair);
+        let (core, _) = self.open(side);
+        let key = self.parties.key(side);
+        self.run(side, core, Stubborn { pair, key });
+    }
+
+    /// Deletes what a challenger has stored; its keys are kept.
+    ///
+    /// # Panics
+    /// Where it runs, or a file cannot be deleted.
+    pub fn forget(&self, side: Side) {
+        assert!(!self.running.contains_key(&side), "{side:?} runs");
+        for file in ["daemon.redb", "carrier.redb", "splits.redb", "wallet.redb"] {
+            std::fs::remove_file(self.folder(side).join(file)).expect("a file is deleted");
+        }
+    }
+
     fn run<P: Party + 'static>(&mut self, side: Side, core: Core, party: P) {
         let (sender, shown) = watch::channel(Shown::default());
         let mut daemon = Daemon {
@@ -332,6 +355,43 @@ impl Arena {
             "{what} does not come: {:#?}",
             self.state(side).map(|state| state.moves)
         );
+    }
+
+    /// Mines a block once a move waits for it or nobody has one, and waits until all daemons have seen it.
+    ///
+    /// # Panics
+    /// Where a daemon has ended.
+    pub async fn next_block(&mut self) {
+        self.seen().await;
+        self.move_or_wait().await;
+        self.network.core.mine(1).await.expect("a block is mined");
+        self.seen().await;
+    }
+
+    /// Mines blocks up to a height, and waits until all daemons have seen them.
+    ///
+    /// # Panics
+    /// Where a daemon has ended.
+    pub async fn mine_to(&mut self, height: u32) {
+        let tip = self.network.core.tip().await.expect("a tip").height;
+        let count = height.saturating_sub(tip);
+        self.network.core.mine(count).await.expect("blocks are mined");
+        self.seen().await;
+    }
+
+    /// Why Bitcoin Core does not take a transaction as it stands.
+    ///
+    /// # Panics
+    /// Where it does.
+    pub async fn refusal(&self, transaction: &bitcoin::Transaction) -> String {
+        let answer = self
+            .network
+            .core
+            .client()
+            .test_mempool_accept(&[transaction])
+            .await;
+        let answer = answer.expect("Bitcoin Core answers").remove(0);
+        answer.reject_reason.expect("it is refused")
     }
 
     /// Waits until the mempool holds something or some time has passed: a side that does not move is waited for in blocks.

@@ -4,6 +4,7 @@
 mod arena;
 mod liar;
 mod parties;
+mod stubborn;
 
 pub use arena::{Arena, Claim, ROUNDS, params};
 pub use liar::{Field, Liar, Lie};
