@@ -172,7 +172,7 @@ impl<B: Builder> Setup<B> {
 
     /// Says with which nonces of everybody we would sign.
     fn meet(&mut self, plan: &Plan) {
-        self.compare_ready(plan);
+        self.refuse_ready(plan);
         let Some(Round::Open { public, .. }) = &self.round else {
             return;
         };
@@ -196,8 +196,9 @@ impl<B: Builder> Setup<B> {
         self.session = Some(session);
     }
 
-    /// Names members that say they have other nonces of somebody than we have.
-    fn compare_ready(&mut self, plan: &Plan) {
+    /// Names members that are ready with other nonces of somebody than we have, or for another session than that of
+    /// their nonces. What they said is dropped: nobody signs upon it, whatever session its message names.
+    fn refuse_ready(&mut self, plan: &Plan) {
         let ours = match &self.round {
             Some(Round::Open { public, .. }) => Some(public.place),
             _ => None,
@@ -223,6 +224,9 @@ impl<B: Builder> Setup<B> {
             }
         }
         for (member, cause) in faults {
+            if let Some(peer) = self.peers.get_mut(&member) {
+                peer.ready = None;
+            }
             self.note(member, Kind::Ready, cause);
         }
     }

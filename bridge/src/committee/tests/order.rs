@@ -118,6 +118,13 @@ impl World {
         }
     }
 
+    /// What a member finds wrong with others.
+    fn faults(&mut self, member: u8) -> Vec<String> {
+        let status = self.node(member).board.get(Kind::Status).unwrap();
+        let status: MemberStatus = serde_json::from_slice(&status[HEADER..]).unwrap();
+        status.faults.into_iter().map(|fault| fault.what).collect()
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Read { by, from, kind } => self.read(by, from, kind),
@@ -241,10 +248,44 @@ fn counters_that_go_back_or_repeat_are_named() {
         ),
     ] {
         world.deliver(0, Kind::Nonces, &message);
-        let status = world.node(0).board.get(Kind::Status).unwrap();
-        let status: MemberStatus = serde_json::from_slice(&status[HEADER..]).unwrap();
         let named: Vec<_> = named.into_iter().map(String::from).collect();
-        let whats: Vec<_> = status.faults.into_iter().map(|fault| fault.what).collect();
-        assert_eq!(whats, named);
+        assert_eq!(world.faults(0), named);
+    }
+}
+
+/// A `ready` for our session whose payload is that of another: whoever signs upon it completes, and forgets the lie.
+#[test]
+fn nobody_signs_upon_a_ready_that_is_refused() {
+    let lies: [(fn(&mut Vec<u8>), &str); 2] = [
+        (
+            |payload| payload[9] ^= 1,
+            "ready: other nonces of member 0 under the counter 1 than we have",
+        ),
+        (|payload| payload[0] ^= 8, "session: expected"),
+    ];
+    for (change, named) in lies {
+        let mut world = World::new();
+        for kind in [Kind::Contribution, Kind::Graph, Kind::Nonces] {
+            for (by, from) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+                world.read(by, from, kind);
+            }
+        }
+        let truth = world.node(2).board.get(Kind::Ready).unwrap();
+        let lie = forge(Kind::Ready, &truth, 2, change);
+        world.deliver(0, Kind::Ready, &lie);
+        world.read(0, 1, Kind::Ready);
+        let progress = world.node(0).progress.borrow().clone();
+        assert_eq!((progress.ready, progress.partials), (2, 0), "{named}");
+        let faults = world.faults(0);
+        assert!(
+            matches!(&faults[..], [fault] if fault.starts_with(named)),
+            "{faults:?}"
+        );
+        world.deliver(0, Kind::Ready, &truth);
+        let progress = world.node(0).progress.borrow().clone();
+        assert_eq!((progress.ready, progress.partials), (3, 1), "{named}");
+        assert!(world.faults(0).is_empty());
+        world.settle();
+        world.check();
     }
 }
