@@ -7,4 +7,4 @@ mod parties;
 
 pub use arena::{Arena, Claim, ROUNDS, params};
 pub use liar::{Field, Liar, Lie};
-pub use parties::{Parties, Side};
+pub use parties::{DEPLOYMENT, Parties, Side};
