@@ -3,10 +3,12 @@
 
 mod common;
 
-use bitsect_bridge::game::{Go, Opening, Part, Stage, Subject};
+use bitsect_bridge::game::{Go, Item, Opening, Part, Stage, Subject};
 use bitsect_bridge::graph::{Signatures, SlotGraph};
 use bitsect_bridge::params::Rounds;
 use bitsect_bridge::slot::{BranchEnd, Main, Position};
+use bitsect_judge::leaf::Value;
+use bitsect_machine::address::SHA256_PREIMAGE;
 use common::play::Game;
 use common::{Parties, outpoint, params, program};
 
@@ -29,6 +31,11 @@ fn begin<'a>(parties: &'a Parties, graph: &'a SlotGraph, signatures: &'a Signatu
     game.challenge(0);
     game
 }
+
+/// What a transaction of version 3 may have (BIP-0431), vB.
+const TRUC_MAX_VSIZE: usize = 10_000;
+/// The instruction of a call.
+const ECALL: u32 = 0x73;
 
 /// Options that lead behind the step.
 const TO_STEP: [u8; 6] = [1, 2, Opening::Trace as u8, 3, 0, 1];
@@ -150,9 +157,9 @@ fn a_state_behind_the_claim_is_refuted_at_once() {
 }
 
 #[test]
-fn a_claim_of_too_many_units_is_refused() {
+fn a_claim_of_too_many_units_or_of_none_is_refused() {
     with_slot(1, |parties, graph, signatures| {
-        for (count, valid) in [(15, true), (16, false), (0x1000_0001, false)] {
+        for (count, valid) in [(1, true), (15, true), (0, false), (16, false), (32, false), (0x1000_0001, false)] {
             let mut game = Game::new(parties, graph, signatures);
             let mut hand = bitsect_bridge::slot::Hand::new(
                 parties.operator_seed.clone(),
@@ -167,6 +174,33 @@ fn a_claim_of_too_many_units_is_refused() {
                 game.confirm(&claim);
             }
         }
+    });
+}
+
+/// The first nodes of a SHA-256 call's write, and the two hashes. Consensus bounds the stack, and relay what is of version 3.
+#[test]
+fn the_largest_answer_is_relayed() {
+    with_slot(1, |parties, graph, signatures| {
+        let mut game = begin(parties, graph, signatures);
+        let (last, before) = TO_STEP.split_last().unwrap();
+        game.play(0, before);
+        let choose = |game: &mut Game<'_>, option: u8| {
+            let ask = game.choose(0, option).unwrap();
+            game.confirm(&ask);
+        };
+        choose(&mut game, *last);
+        let call = [(Value::Instruction, ECALL), (Value::First, SHA256_PREIMAGE)];
+        let call = call.map(|(value, word)| (Item::Value(value), word.to_le_bytes().to_vec()));
+        let step = game.answer(0, &call.into());
+        game.confirm(&step);
+        for option in [Subject::Preimage as u8, Go::Preimage as u8] {
+            choose(&mut game, option);
+            let answer = game.answer(0, &Default::default());
+            eprintln!("{:?}: {} vB, {} items", game.stage(0), answer.vsize(), answer.input[0].witness.len());
+            assert!(answer.vsize() <= TRUC_MAX_VSIZE, "{} vB", answer.vsize());
+            game.confirm(&answer);
+        }
+        assert_eq!(game.stage(0), Stage::Path(Part::Step, 0));
     });
 }
 

@@ -56,7 +56,7 @@ bitsect_node::layer! {
     log_format: LogFormat, "BITSECT_CHALLENGER_LOG_FORMAT";
 }
 
-/// Everything that [`crate::run::watch`] needs to know.
+/// Everything that [`crate::run::Challenger`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The embedded verifier.

@@ -73,7 +73,8 @@ impl Knowledge {
         let rounds = position.rounds();
         let search = units(rounds);
         let choices = position.unit_choices();
-        let mut wanted = vec![u64::from(position.claim().count)];
+        // The search's ends are compared too.
+        let mut wanted = vec![0, u64::from(position.claim().count), search.intervals()];
         for round in 0..=choices.len().min(usize::from(rounds.units) - 1) {
             wanted.extend(search.asked(&choices[..round]));
         }

@@ -48,7 +48,7 @@ pub fn reply<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Reply,
         Stage::Content(Part::Link) => of_link_content(position, truth)?,
         Stage::Content(Part::Step) => of_step_content(position, truth)?,
         Stage::Path(part, _) => of_path(position, part, truth)?,
-        // The search ended with one that is right and one that is wrong: no child and sibling fit both.
+        // The search ended with one that is right and one that is wrong: no sibling fits both.
         Stage::Final(_) => Some(Reply::Refuted),
     };
     Ok(reply.unwrap_or(Reply::NothingFalse))

@@ -296,15 +296,16 @@ impl Position {
         }
     }
 
-    /// Gives the prover's node at a position of a path: the root at 0, the node at level 0 at 26.
+    /// Gives the prover's node at a position of a path: the root at 0, of which there are 24 bytes, the node at level 0 at
+    /// 26.
     pub fn node(&self, part: Part, time: Time, position: u64) -> Option<&[u8]> {
         match self.bound(path(), &self.path_choices(part), position)? {
             Bound::Start => self.root(part, time),
             Bound::End => None,
             Bound::Point { round, index } => {
                 let item = match time {
-                    Time::Before => Item::Point(index),
-                    Time::After => Item::PointAfter(index),
+                    Time::Before => Item::Node(index),
+                    Time::After => Item::NodeAfter(index),
                 };
                 self.item(Stage::Path(part, round), item)
             }
@@ -403,7 +404,7 @@ mod tests {
         assert_eq!(output.root(Part::Link, Time::Before), Some([9; 24].as_slice()));
         assert_eq!(
             output.node(Part::Link, Time::Before, 18),
-            Some([12; 24].as_slice())
+            Some([12; 32].as_slice())
         );
         assert_eq!(output.node(Part::Link, Time::Before, 27), None);
         let step = |subject: Subject| play(&[0, 0, 0, 0, 0, 0, subject as u8, Go::Write as u8]);

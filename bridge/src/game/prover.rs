@@ -213,13 +213,13 @@ fn of_path<T: Truth + ?Sized>(
     let ways = ways(position, part, truth)?;
     let asked = path().asked(&position.path_choices(part));
     for (index, at) in (0..).zip(asked) {
-        for (time, point) in [
-            (Time::Before, Item::Point(index)),
-            (Time::After, Item::PointAfter(index)),
+        for (time, asked) in [
+            (Time::Before, Item::Node(index)),
+            (Time::After, Item::NodeAfter(index)),
         ] {
-            if published.contains_key(&point) {
+            if published.contains_key(&asked) {
                 let node = ways.at(time).and_then(|way| way.node(at));
-                published.extend([item(point, known(position, "a node", node)?.as_slice())]);
+                published.extend([item(asked, known(position, "a node", node)?.as_slice())]);
             }
         }
     }
@@ -240,13 +240,6 @@ fn of_final<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Re
         return Ok(published);
     }
     let ways = ways(position, part, truth)?;
-    for (time, value) in [(Time::Before, Value::Child), (Time::After, Value::ChildAfter)] {
-        if published.contains_key(&Item::Value(value)) {
-            let node = ways.at(time).and_then(|way| way.node(upper + 1));
-            let node = known(position, "a node", node)?;
-            published.extend([item(Item::Value(value), node.as_slice())]);
-        }
-    }
     // Where nodes repeat there is no sibling, and nobody asks what it is.
     let sibling = ways.at(Time::Before).and_then(|way| way.sibling(upper));
     if let Some(sibling) = sibling {

@@ -30,17 +30,19 @@ pub enum Stage {
     Content(Part),
     /// A round of the search over the path to it.
     Path(Part, u8),
-    /// Two neighbours on the path, whole.
+    /// What lies beside the lower of two neighbours on the path.
     Final(Part),
 }
 
 /// Something that is published in a stage, under a key of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Item {
-    /// A value of a search: a chain state, a machine state, a node.
+    /// A state in the search over units or steps.
     Point(u8),
-    /// A node after the write.
-    PointAfter(u8),
+    /// A node on the path, whole.
+    Node(u8),
+    /// A node on the path after the write, whole.
+    NodeAfter(u8),
     /// The input leaf: the chain state before the unit, whole, and the advice.
     Input,
     /// The machine's first state.
@@ -176,7 +178,8 @@ impl Item {
     /// Gives its length in bytes.
     pub const fn bytes(self) -> usize {
         match self {
-            Self::Point(_) | Self::PointAfter(_) | Self::First | Self::Last => Value::Top.bytes(),
+            Self::Point(_) | Self::First | Self::Last => Value::Root.bytes(),
+            Self::Node(_) | Self::NodeAfter(_) => Value::Top.bytes(),
             Self::Input => Value::Leaf.bytes(),
             Self::Value(value) => value.bytes(),
         }
@@ -186,7 +189,8 @@ impl Item {
     pub const fn number(self) -> u32 {
         match self {
             Self::Point(index) => index as u32,
-            Self::PointAfter(index) => 16 + index as u32,
+            Self::Node(index) => 8 + index as u32,
+            Self::NodeAfter(index) => 16 + index as u32,
             Self::Input => 32,
             Self::First => 33,
             Self::Last => 34,
@@ -302,21 +306,20 @@ impl Stage {
     /// Gives the forms that its answer may have.
     pub fn forms(self) -> Vec<Form> {
         match self {
-            Self::Units(_) | Self::Link | Self::Trace(_) | Self::Step => vec![Form::Only],
+            Self::Units(_) | Self::Link | Self::Trace(_) | Self::Step | Self::Final(_) => vec![Form::Only],
             Self::Content(Part::Link) => vec![Form::Nothing, Form::Leaf],
             Self::Content(Part::Step) => vec![Form::Leaf, Form::Key, Form::Node, Form::Preimage],
-            Self::Path(Part::Link, _) | Self::Final(Part::Link) => vec![Form::Read],
+            Self::Path(Part::Link, _) => vec![Form::Read],
             Self::Path(Part::Step, 0) => vec![Form::Read, Form::Write, Form::Preimage],
-            Self::Path(Part::Step, _) | Self::Final(Part::Step) => vec![Form::Read, Form::Write],
+            Self::Path(Part::Step, _) => vec![Form::Read, Form::Write],
         }
     }
 
     /// Gives what is published in a form, in the order of the witness: the first uppermost.
     pub fn items(self, form: Form) -> Vec<Item> {
-        let points = |count: u8| (0..count).map(Item::Point);
-        let nodes = PATH_ARITY - 1;
+        let nodes = 0..PATH_ARITY - 1;
         match (self, form) {
-            (Self::Units(_) | Self::Trace(_), _) => points(ARITY - 1).collect(),
+            (Self::Units(_) | Self::Trace(_), _) => (0..ARITY - 1).map(Item::Point).collect(),
             (Self::Link, _) => vec![Item::Input, Item::First, Item::Last],
             (Self::Step, _) => values(&STEP),
             (Self::Content(_), Form::Leaf) => values(&[Value::Leaf]),
@@ -324,16 +327,16 @@ impl Stage {
             (Self::Content(_), Form::Node) => values(&[Value::Node]),
             (Self::Content(_), Form::Preimage) => values(&[Value::Key, Value::Chaining, Value::Block]),
             (Self::Content(_), _) => vec![],
-            (Self::Path(..), Form::Read) => points(nodes).collect(),
+            (Self::Path(..), Form::Read) => nodes.map(Item::Node).collect(),
             (Self::Path(..), _) => {
-                let mut items: Vec<Item> = points(nodes).chain((0..nodes).map(Item::PointAfter)).collect();
+                let after = nodes.clone().map(Item::NodeAfter);
+                let mut items: Vec<Item> = nodes.map(Item::Node).chain(after).collect();
                 if form == Form::Preimage {
                     items.extend(values(&[Value::KeyHash, Value::BlockHash]));
                 }
                 items
             }
-            (Self::Final(_), Form::Read) => values(&[Value::Child, Value::Sibling]),
-            (Self::Final(_), _) => values(&[Value::Child, Value::ChildAfter, Value::Sibling]),
+            (Self::Final(_), _) => values(&[Value::Sibling]),
         }
     }
 
@@ -354,7 +357,7 @@ impl Stage {
         let go =
             |part| chosen(Self::Content(part)).and_then(|option| Go::ALL.get(usize::from(option)).copied());
         Some(match self {
-            Self::Units(_) | Self::Link | Self::Trace(_) | Self::Step => Form::Only,
+            Self::Units(_) | Self::Link | Self::Trace(_) | Self::Step | Self::Final(_) => Form::Only,
             Self::Content(Part::Link) => match Opening::ALL.get(usize::from(chosen(Self::Link)?))? {
                 Opening::Trace => return None,
                 Opening::Init => Form::Nothing,
@@ -364,10 +367,6 @@ impl Stage {
             Self::Path(part, round) => match go(part)? {
                 Go::Read => Form::Read,
                 Go::Preimage if round == 0 => Form::Preimage,
-                Go::Write | Go::Preimage => Form::Write,
-            },
-            Self::Final(part) => match go(part)? {
-                Go::Read => Form::Read,
                 Go::Write | Go::Preimage => Form::Write,
             },
         })
@@ -432,6 +431,22 @@ mod tests {
             let items = stage.all_items();
             let numbers: BTreeSet<u32> = items.iter().map(|item| item.number()).collect();
             assert_eq!(numbers.len(), items.len(), "{stage:?}");
+        }
+    }
+
+    /// Nodes are inputs of a hash; states are not.
+    #[test]
+    fn nodes_are_whole_and_states_are_cut() {
+        for stage in Stage::all(ROUNDS) {
+            for item in stage.all_items() {
+                let bytes = match item {
+                    Item::Point(_) | Item::First | Item::Last => 24,
+                    Item::Node(_) | Item::NodeAfter(_) => 32,
+                    Item::Input => 64,
+                    Item::Value(value) => value.bytes(),
+                };
+                assert_eq!(item.bytes(), bytes, "{item:?}");
+            }
         }
     }
 

@@ -129,12 +129,8 @@ fn conditions(keys: &PairKeys, stage: Stage, form: Form) -> Vec<Condition> {
     };
     let mut conditions = vec![Condition::any(previous, wanted)];
     match (stage, form) {
-        (Stage::Path(Part::Step, _) | Stage::Final(Part::Step), Form::Read) => {
-            conditions.push(gone(&[Go::Read]));
-        }
-        (Stage::Path(Part::Step, _) | Stage::Final(Part::Step), _) => {
-            conditions.push(gone(&[Go::Write, Go::Preimage]));
-        }
+        (Stage::Path(Part::Step, _), Form::Read) => conditions.push(gone(&[Go::Read])),
+        (Stage::Path(Part::Step, _), _) => conditions.push(gone(&[Go::Write, Go::Preimage])),
         _ => {}
     }
     conditions

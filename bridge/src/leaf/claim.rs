@@ -4,22 +4,25 @@ use bitcoin::ScriptBuf;
 use bitcoin::XOnlyPublicKey;
 use bitcoin::opcodes::all::*;
 use bitcoin::script::Builder;
-use bitsect_judge::leaf::ALL;
 use bitsect_judge::script::Assembler;
-use bitsect_judge::winternitz::{Reading, verify};
+use bitsect_judge::winternitz::{Reading, value_digits, verify};
 
 use crate::keys::ClaimKeys;
 use crate::params::Rounds;
 use crate::secret::ClaimItem;
 
-/// The operator claims: it signs count and state, and the count is below the number of intervals.
+/// Digits of a count.
+const DIGITS: usize = value_digits(ClaimItem::Count.bytes());
+
+/// The operator claims: it signs count and state, and the count is at least 1 and below the number of intervals. A claim
+/// of no unit could not be refuted: no unit of it is chosen.
 ///
 /// Witness, bottom first: the committee's signature, the state's, the count's.
 pub fn claim_script(keys: &ClaimKeys, committee: XOnlyPublicKey, rounds: Rounds) -> ScriptBuf {
     let mut a = Assembler::new();
     // Two rounds are a digit: those above have to be zero.
     let free = usize::from(rounds.units) / 2;
-    let kept = (ALL << free) & 0xff;
+    let kept = (1 << DIGITS) - 1;
     let readings = [
         Reading {
             key: keys.key(ClaimItem::Count),
@@ -32,10 +35,15 @@ pub fn claim_script(keys: &ClaimKeys, committee: XOnlyPublicKey, rounds: Rounds)
     ];
     signatures(&mut a, &readings);
     verify(&mut a, &readings);
-    for _ in free + 1..8 {
+    for _ in free + 1..DIGITS {
         a.op(OP_ADD);
     }
     a.ops(&[OP_NOT, OP_VERIFY]);
+    // And those below must not all be.
+    for _ in 1..free {
+        a.op(OP_ADD);
+    }
+    a.op(OP_VERIFY);
     let (script, _) = a.finish();
     signed(script, committee)
 }

@@ -117,17 +117,17 @@ fn made(stage: impl Fn(u8) -> Stage, chosen: &[Chosen]) -> Vec<Condition> {
         .collect()
 }
 
-/// Two values of 24 bytes that should be one: a rule of the judge's that compares two neighbours.
+/// A state that was published twice is not the same.
 fn same(program: &Program, first: Source, second: Source, conditions: Vec<Condition>) -> VerdictLeaf {
-    let rule = program.rule("path/repeat/key-and-block-0");
-    let source = |value| if value == Value::Top { first } else { second };
+    let rule = program.rule("state/same");
+    let source = |value| if value == Value::Root { first } else { second };
     VerdictLeaf::rule(rule, source, conditions)
 }
 
-/// A leaf's first 24 bytes and a value that should be one.
-fn begins(program: &Program, value: Source, leaf: Source, conditions: Vec<Condition>) -> VerdictLeaf {
-    let rule = program.rule("call/node-from-hash");
-    let source = |read| if read == Value::Key { leaf } else { value };
+/// A leaf does not begin with a state.
+fn begins(program: &Program, state: Source, leaf: Source, conditions: Vec<Condition>) -> VerdictLeaf {
+    let rule = program.rule("state/leaf");
+    let source = |value| if value == Value::Root { state } else { leaf };
     VerdictLeaf::rule(rule, source, conditions)
 }
 
@@ -236,8 +236,8 @@ fn contents(program: &Program, part: Part) -> Vec<VerdictLeaf> {
     let lowest = Stage::Path(part, PATH_ROUNDS - 1);
     let index = path().points() - 1;
     let source = move |value: Value| match value {
-        Value::Bottom => Source::Stage(lowest, Item::Point(index)),
-        Value::BottomAfter => Source::Stage(lowest, Item::PointAfter(index)),
+        Value::Bottom => Source::Stage(lowest, Item::Node(index)),
+        Value::BottomAfter => Source::Stage(lowest, Item::NodeAfter(index)),
         _ => of_step(value),
     };
     let interval: Vec<Condition> = (0..PATH_ROUNDS - 1)
@@ -318,48 +318,38 @@ fn contents(program: &Program, part: Part) -> Vec<VerdictLeaf> {
     found
 }
 
+/// Gives where the node at a position of a path is published. The root, which is none of them, is the first position.
+fn node(part: Part, position: u64, item: impl Fn(u8) -> Item) -> Source {
+    match path().bound(position) {
+        Bound::Point { round, index } => Source::Stage(Stage::Path(part, round), item(index)),
+        Bound::Start | Bound::End => unreachable!("a rule of the root reads no node above it"),
+    }
+}
+
 /// Two neighbours on a path are not node and child.
 fn neighbours(program: &Program, part: Part) -> Vec<VerdictLeaf> {
-    let search = path();
+    let sibling = Source::Stage(Stage::Final(part), Item::Value(Value::Sibling));
     let mut leaves = Vec::new();
     for position in 0..u64::from(DEPTH) {
-        let chosen: Vec<Chosen> = (0..PATH_ROUNDS).zip(search.choices(position)).collect();
+        let chosen: Vec<Chosen> = (0..PATH_ROUNDS).zip(path().choices(position)).collect();
         let interval = made(|round| Stage::Path(part, round), &chosen);
         let level = DEPTH as usize - 1 - position as usize;
-        for (name, (top, top_after, shared)) in shared_rules(part, position, level) {
-            let source = move |value: Value| {
-                let node = |position: u64, after: bool| match search.bound(position) {
-                    Bound::Point { round, index } if after => {
-                        Source::Stage(Stage::Path(part, round), Item::PointAfter(index))
-                    }
-                    Bound::Point { round, index } => {
-                        Source::Stage(Stage::Path(part, round), Item::Point(index))
-                    }
-                    Bound::Start | Bound::End => {
-                        if after {
-                            top_after
-                        } else {
-                            top
-                        }
-                    }
-                };
-                match value {
-                    Value::Top => node(position, false),
-                    Value::TopAfter => node(position, true),
-                    Value::Bottom => node(position + 1, false),
-                    Value::BottomAfter => node(position + 1, true),
-                    Value::Child | Value::ChildAfter | Value::Sibling => {
-                        Source::Stage(Stage::Final(part), Item::Value(value))
-                    }
-                    _ => of_step(value),
-                }
+        for (name, (root, root_after, shared)) in shared_rules(part, position, level) {
+            let source = move |value: Value| match value {
+                Value::Root => root,
+                Value::RootAfter => root_after,
+                Value::Top => node(part, position, Item::Node),
+                Value::TopAfter => node(part, position, Item::NodeAfter),
+                Value::Bottom => node(part, position + 1, Item::Node),
+                Value::BottomAfter => node(part, position + 1, Item::NodeAfter),
+                Value::Sibling => sibling,
+                _ => of_step(value),
             };
             let mut conditions = shared;
             conditions.extend(interval.clone());
             leaves.push(VerdictLeaf::rule(program.rule(&name), source, conditions));
         }
         if part == Part::Link {
-            let sibling = Source::Stage(Stage::Final(part), Item::Value(Value::Sibling));
             let mut conditions = vec![Condition::one(Stage::Link, Opening::Init as u8)];
             conditions.extend(interval);
             let rule = program.rule(&sibling_rule(level));
@@ -386,7 +376,7 @@ fn shared_rules(part: Part, position: u64, level: usize) -> Vec<(String, Shared)
         Part::Step => Stage::Step,
     };
     let shared = found.into_iter().flat_map(|((name, roots), reaches)| {
-        let (top, top_after) = roots.unwrap_or(reaches[0].roots);
+        let (root, root_after) = roots.unwrap_or(reaches[0].roots);
         // A way to go on with all that share the rule: a choice of the one does not exclude one of the other.
         let mut by_go: BTreeMap<Go, Vec<u8>> = BTreeMap::new();
         for reach in &reaches {
@@ -397,7 +387,7 @@ fn shared_rules(part: Part, position: u64, level: usize) -> Vec<(String, Shared)
             if part == Part::Step {
                 conditions.push(Condition::one(Stage::Content(part), go as u8));
             }
-            (name.clone(), (top, top_after, conditions))
+            (name.clone(), (root, root_after, conditions))
         })
     });
     shared.collect()

@@ -67,9 +67,9 @@ fn pick<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-/// Changes one of the first bytes: what is compared everywhere.
+/// Changes a byte: any one, also of those that states do not have.
 fn changed<const N: usize>(rng: &mut StdRng, mut bytes: [u8; N]) -> [u8; N] {
-    bytes[rng.random_range(0..N.min(24))] ^= 1 << rng.random_range(0..8);
+    bytes[rng.random_range(0..N)] ^= 1 << rng.random_range(0..8);
     bytes
 }
 
@@ -432,7 +432,8 @@ impl Liar {
             if let Some(bytes) = content.get_mut(&Item::Value(value))
                 && self.rng.random_ratio(1, 4)
             {
-                bytes[self.rng.random_range(0..24)] ^= 1;
+                let at = self.rng.random_range(0..bytes.len());
+                bytes[at] ^= 1;
             }
         }
         if subject == Subject::Preimage && self.rng.random_ratio(1, 3) {
@@ -464,7 +465,7 @@ impl Liar {
     /// the upper part is made up, else the lower.
     fn plan(&mut self, wrong_root: bool) -> Plan {
         let until = if self.rng.random() {
-            self.rng.random_range(22..27)
+            self.rng.random_range(24..27)
         } else {
             self.rng.random_range(0..27)
         };
@@ -507,8 +508,12 @@ impl Liar {
         let asked = path().asked(&position.path_choices(part));
         let mut published = Published::new();
         for (index, at) in (0..).zip(asked) {
-            for (after, item) in [(false, Item::Point(index)), (true, Item::PointAfter(index))] {
-                published.insert(item, self.node(world, position, part, after, at).to_vec());
+            for (after, item) in [(false, Item::Node(index)), (true, Item::NodeAfter(index))] {
+                let mut node = self.node(world, position, part, after, at);
+                if self.rng.random_ratio(1, 64) {
+                    node[31] ^= 1;
+                }
+                published.insert(item, node.to_vec());
             }
         }
         if position.go(part) == Some(Go::Preimage) {
@@ -516,7 +521,7 @@ impl Liar {
             if let (Some(chaining), Some(block)) = (bytes(Value::Chaining), bytes(Value::Block)) {
                 let key = hash(&join(B256::from_slice(chaining), B256::ZERO));
                 let mut hashes = [key, hash(block.try_into().unwrap())];
-                if self.rng.random_ratio(1, 4) {
+                if self.rng.random() {
                     let at = self.rng.random_range(0..2_usize);
                     hashes[at] = B256::new(changed(&mut self.rng, hashes[at].0));
                 }
@@ -624,18 +629,6 @@ impl Liar {
 
     fn last(&mut self, world: &World, position: &Position, part: Part) -> Published {
         let upper = position.upper_node(part).unwrap();
-        let mut published = Published::new();
-        for (after, value) in [(false, Value::Child), (true, Value::ChildAfter)] {
-            let node = match self.rng.random_range(0..8) {
-                0 => B256::new(self.rng.random()),
-                1 => self
-                    .from(Source::Truth, world, position, part, after)
-                    .and_then(|path| path.node(upper + 1))
-                    .unwrap_or_default(),
-                _ => self.node(world, position, part, after, upper + 1),
-            };
-            published.insert(Item::Value(value), node.to_vec());
-        }
         let source = pick(
             &mut self.rng,
             &[Source::Truth, Source::Truth, Source::Fake, Source::Garbage],
@@ -645,8 +638,7 @@ impl Liar {
             .from(source, world, position, part, after)
             .and_then(|path| path.sibling(upper));
         let sibling = sibling.unwrap_or_else(|| B256::new(self.rng.random()));
-        published.insert(Item::Value(Value::Sibling), sibling.to_vec());
-        published
+        [(Item::Value(Value::Sibling), sibling.to_vec())].into()
     }
 }
 

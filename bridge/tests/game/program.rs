@@ -82,6 +82,18 @@ pub fn calls(rng: &mut StdRng) -> Program {
     program(&words, &constants)
 }
 
+/// Maps the node that has the chain state as its hash, and writes the first word that lies under it.
+pub fn reads_behind_its_state(level: u32) -> Program {
+    let mut words = Vec::new();
+    for word in 0..8 {
+        words.extend([lw(7, INPUT + 4 * word, 0), sw(7, KEY + 4 * word, 0)]);
+    }
+    words.extend([addi(17, 0, 1), lui(10, DATA), addi(11, 0, level), ECALL]);
+    words.extend([lui(8, DATA), lw(7, 0, 8), sw(7, OUTPUT, 0)]);
+    words.extend(EXIT);
+    program(&words, &[])
+}
+
 /// Random instructions between a beginning that sets registers and an end that writes the output: arithmetic of every
 /// kind, loads and stores of every size, branches and jumps ahead. None traps.
 pub fn arithmetic(rng: &mut StdRng, count: usize) -> Program {

@@ -231,7 +231,7 @@ impl Referee {
         let mut values = values(position);
         for (value, time) in [(Value::Bottom, Time::Before), (Value::BottomAfter, Time::After)] {
             if let Some(node) = position.node(part, time, 26) {
-                values.insert(value, &node[..value.bytes()]);
+                values.insert(value, node);
             }
         }
         if part == Part::Link {
@@ -300,17 +300,18 @@ fn values(position: &Position) -> Values {
         let Some(upper) = position.upper_node(part) else {
             continue;
         };
-        for (time, top, bottom) in [
-            (Time::Before, Value::Top, Value::Bottom),
-            (Time::After, Value::TopAfter, Value::BottomAfter),
+        for (time, root, top, bottom) in [
+            (Time::Before, Value::Root, Value::Top, Value::Bottom),
+            (Time::After, Value::RootAfter, Value::TopAfter, Value::BottomAfter),
         ] {
-            let writes = position.form(Stage::Final(part)) != Some(Form::Read);
+            let writes = position.form(Stage::Path(part, 0)) != Some(Form::Read);
+            let top = if upper == 0 { root } else { top };
             if time == Time::After && !writes {
                 continue;
             }
             for (value, at) in [(top, upper), (bottom, upper + 1)] {
                 if let Some(node) = position.node(part, time, at) {
-                    values.insert(value, &node[..value.bytes()]);
+                    values.insert(value, node);
                 }
             }
         }

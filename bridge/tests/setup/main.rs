@@ -15,7 +15,7 @@ use std::time::Duration;
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Amount, Network, Txid};
 use bitsect_bridge::committee::{Deployment, MemberKeys};
-use bitsect_bridge::daemon::{Core, CoreConfig, ReadySlot};
+use bitsect_bridge::daemon::{Core, CoreConfig, Outgoing, ReadySlot};
 use bitsect_bridge::game::Stage;
 use bitsect_bridge::setup::{
     PartySecrets, deployment_hash, hand, open_wallet, ready, seat, sync, verify_outputs,
@@ -230,8 +230,14 @@ async fn challenge(world: &World, name: &str) -> Txid {
     core.next_tip().await.unwrap();
     let transaction = core.actor(0).challenge(pair, &key).unwrap();
     let (txid, deadline) = (transaction.compute_txid(), core.tip() + WINDOW);
-    core.submit("challenge".to_owned(), transaction, Amount::ZERO, deadline)
-        .unwrap();
+    core.submit(Outgoing {
+        label: "challenge".to_owned(),
+        why: "a test".to_owned(),
+        transaction,
+        fee: Amount::ZERO,
+        deadline,
+    })
+    .unwrap();
     core.advance().await.unwrap();
     assert!(world.mempool().await.contains(&txid));
     txid

@@ -220,9 +220,9 @@ impl Liar {
         let asked = bitsect_bridge::game::path().asked(&position.path_choices(part));
         for (index, at) in (0_u8..).zip(asked) {
             if at >= from {
-                for item in [Item::Point(index), Item::PointAfter(index)] {
+                for item in [Item::Node(index), Item::NodeAfter(index)] {
                     if values.contains_key(&item) {
-                        values.insert(item, made_up("node", at, 24));
+                        values.insert(item, made_up("node", at, item.bytes()));
                     }
                 }
             }

@@ -149,7 +149,15 @@ async fn fund(stage: &Stage) -> eyre::Result<()> {
         first,
     )?;
     purse.sync().await?;
-    purse.pay(outputs, vec![], |_| Ok(())).await?;
+    let paid = purse.pay(outputs, vec![], |_| Ok(())).await?;
+    let first = bitcoin::OutPoint::new(paid.compute_txid(), 0);
+    until("the members' money", || async {
+        // What is confirmed, and not what is in the mempool.
+        let found = stage.client.get_tx_out(&first, false).await;
+        let found = found.map_err(|error| error.to_string())?;
+        found.map(drop).ok_or_else(|| "it is not confirmed".to_owned())
+    })
+    .await;
     Ok(())
 }
 

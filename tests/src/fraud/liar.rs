@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig};
+use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig, unit_input};
 use bitsect_bridge::committee::{Deployment, MemberKeys};
 use bitsect_bridge::daemon::{Core, CoreConfig, Daemon, FeeOutputs, Knowledge, Operator, ReadySlot, Shown};
 use bitsect_bridge::setup::{Section, hand, open_wallet, sync};
+use bitsect_challenger::explain::{Places, executor};
 use bitsect_judge::leaf::Value;
 use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
@@ -19,8 +20,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Stage, VERIFIER};
 use crate::dispute::{Field, Liar, Lie};
 
-/// The step about which it lies: in the middle of a signature's recovery.
-const STEP: u64 = 1_000_000;
 /// Blocks within which its claim has to confirm before the fee rises to the most.
 const CLAIM_WITHIN: u32 = 20;
 const FEES: FeeOutputs = FeeOutputs {
@@ -53,8 +52,11 @@ pub(super) async fn start(stage: &Stage, slot: ReadySlot, (count, unit): (u32, u
     };
     let hash = B256::new(deployment.hash()?.0);
     let (mut core, store) = Core::open(&folder, config, hash, vec![slot.clone()], Arc::new(wallet))?;
+    let program = std::fs::read(&stage.program)?;
+    let runner = Runner::new(&program, RunnerConfig::default())?;
+    let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(VERIFIER, Some(program))?);
     let lie = Lie::Trace {
-        step: STEP,
+        step: in_the_transaction(chain.as_ref(), &runner, slot.start_unit + unit).await?,
         field: Field::Word(Value::Written, 3),
         content: false,
         nodes: None,
@@ -65,9 +67,6 @@ pub(super) async fn start(stage: &Stage, slot: ReadySlot, (count, unit): (u32, u
     operator
         .claim(&mut core, 0, count, &state, deadline)
         .wrap_err("failed to claim")?;
-    let program = std::fs::read(&stage.program)?;
-    let runner = Runner::new(&program, RunnerConfig::default())?;
-    let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(VERIFIER, Some(program))?);
     let (sender, shown) = watch::channel(Shown::default());
     let mut daemon = Daemon {
         party: operator,
@@ -82,4 +81,19 @@ pub(super) async fn start(stage: &Stage, slot: ReadySlot, (count, unit): (u32, u
         }
     });
     Ok(Lying { task, shown })
+}
+
+/// Finds a step of a unit's run in the middle of its first transaction.
+async fn in_the_transaction(chain: &dyn Chain, runner: &Runner, unit: u64) -> eyre::Result<u64> {
+    let input = unit_input(chain, unit, None).await?;
+    let input = input.ok_or_else(|| eyre!("failed to run unit {unit}: it is not derived"))?;
+    let trace = runner.start(input).trace().await?;
+    let at = executor(trace.program()).ok_or_else(|| eyre!("failed to find the program's symbols"))?;
+    let walked = tokio::task::block_in_place(|| Places::walk(&trace, at, u64::MAX, |_| ()))?;
+    let places = walked.ok_or_else(|| eyre!("failed to walk through unit {unit}: a preimage is missing"))?;
+    let mut changes = places.changes().iter().skip_while(|(_, place)| !place.inside);
+    match (changes.next(), changes.next()) {
+        (Some((begin, _)), Some((end, _))) => Ok(begin.midpoint(*end)),
+        _ => Err(eyre!("failed to find a transaction in unit {unit}")),
+    }
 }

@@ -1,4 +1,4 @@
-//! Words, links and levels that repeat: what needs no hash.
+//! Words, states, nodes and levels that repeat: what needs no hash.
 
 mod bare;
 mod core;
@@ -123,31 +123,31 @@ fn path_word_a1() {
     word("a1");
 }
 
-/// Checks a rule that two values are the same in 24 bytes.
-fn same(rule: Rule, pairs: impl IntoIterator<Item = (Values, Value)>) {
+/// Checks a rule that two values are the same in so many digits.
+fn same(rule: Rule, digits: usize, pairs: impl IntoIterator<Item = (Values, Value)>) {
     let bare = Bare::new(rule);
     let mut rng = StdRng::seed_from_u64(9);
     for (mut values, changed) in pairs {
         assert!(!bare.refutes(&values), "{}", bare.rule.name);
-        let digit = rng.random_range(0..48);
-        change(&mut values, changed, digit, &mut rng);
-        assert!(bare.refutes(&values), "{}", bare.rule.name);
-        let beside = [-1, 48, 47 - (digit as i64 + 1) % 48];
-        assert!(
-            beside
-                .iter()
-                .all(|hint| !bare.takes(&[*hint], &values) || digit == 0 && *hint == 48)
-        );
-        if changed.digits() > 48 {
+        if changed.digits() > digits {
+            let behind = rng.random_range(digits..changed.digits());
+            change(&mut values, changed, behind, &mut rng);
+            assert!(!bare.refutes(&values), "{}", bare.rule.name);
+        }
+        // The last one, or any.
+        for digit in [digits - 1, rng.random_range(0..digits)] {
+            let mut values = values.clone();
             change(&mut values, changed, digit, &mut rng);
+            assert!(bare.refutes(&values), "{}", bare.rule.name);
+            let last = digits as i64;
+            let beside = [-1, last, last - 1 - (digit as i64 + 1) % last];
+            assert!(
+                beside
+                    .iter()
+                    .all(|hint| !bare.takes(&[*hint], &values) || digit == 0 && *hint == last)
+            );
         }
     }
-}
-
-/// Gives some levels of some searches.
-fn some_levels(rng: &mut StdRng, keep: impl Fn(&Search) -> bool) -> Vec<(Search, usize)> {
-    let searches = tree::all(3).into_iter().filter(keep);
-    searches.map(|search| (search, rng.random_range(0..26))).collect()
 }
 
 fn rule(name: &str) -> Rule {
@@ -157,27 +157,28 @@ fn rule(name: &str) -> Rule {
         .unwrap_or_else(|| panic!("no rule {name}"))
 }
 
-#[test]
-fn path_link() {
+/// Checks a rule that a state is that of another value.
+fn state(name: &str, other: Value) {
     let mut rng = StdRng::seed_from_u64(10);
-    let searches = some_levels(&mut rng, |_| true);
-    let bottoms = searches
-        .iter()
-        .map(|(search, level)| (search.at(*level), Value::Bottom));
-    let children = searches
-        .iter()
-        .map(|(search, level)| (search.at(*level), Value::Child));
-    same(rule("path/link"), bottoms.chain(children).step_by(4));
+    let values = (0..20).map(|_| {
+        let bytes: Vec<u8> = (0..64).map(|_| rng.random()).collect();
+        let mut values = Values::new();
+        values.insert(Value::Root, &bytes[..24]);
+        values.insert(other, &bytes[..other.bytes()]);
+        values
+    });
+    let pairs = values.flat_map(|values| [(values.clone(), Value::Root), (values, other)]);
+    same(rule(name), 48, pairs);
 }
 
 #[test]
-fn path_link_after() {
-    let mut rng = StdRng::seed_from_u64(11);
-    let searches = some_levels(&mut rng, |search| search.after.is_some());
-    let values = searches
-        .iter()
-        .map(|(search, level)| (search.at(*level), Value::BottomAfter));
-    same(rule("path/link-after"), values);
+fn state_same() {
+    state("state/same", Value::RootAfter);
+}
+
+#[test]
+fn state_leaf() {
+    state("state/leaf", Value::Leaf);
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn path_repeat() {
                 };
                 let mut values = search.at(level);
                 assert!(!bare.refutes(&values));
-                change(&mut values, bottom, rng.random_range(0..48), &mut rng);
+                change(&mut values, bottom, rng.random_range(0..64), &mut rng);
                 assert_eq!(bare.refutes(&values), below, "{:?} {level}", search.place);
             }
         }
@@ -213,7 +214,7 @@ fn call_node_from_hash() {
         .flat_map(|search| [Value::BottomAfter, Value::Key].map(|value| (search.at(0), value)))
         .collect();
     assert_eq!(values.len(), 6);
-    same(rule("call/node-from-hash"), values);
+    same(rule("call/node-from-hash"), 64, values);
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn call_node_link() {
         .flat_map(|search| [Value::Bottom, Value::Node].map(|value| (search.at(0), value)))
         .collect();
     assert_eq!(values.len(), 12);
-    same(rule("call/node-link"), values);
+    same(rule("call/node-link"), 64, values);
 }
 
 #[test]
@@ -236,17 +237,11 @@ fn only_the_lowest_level_of_a_register_needs_its_number() {
             let rules = level_rules(Place::Register(Field::Rs2), level, false);
             let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
             if level == 0 {
-                assert_eq!(
-                    names,
-                    [
-                        "path/link",
-                        "path/equation-left/rs2-0",
-                        "path/equation-right/rs2-0"
-                    ]
-                );
+                assert_eq!(names, ["path/equation-left/rs2-0", "path/equation-right/rs2-0"]);
             } else {
                 let side = if right { "right" } else { "left" };
-                assert_eq!(names, ["path/link".to_owned(), format!("path/equation-{side}")]);
+                let root = if level == 25 { "/root" } else { "" };
+                assert_eq!(names, [format!("path/equation-{side}{root}")]);
             }
         }
     }

@@ -37,7 +37,7 @@ impl Rules {
 
     fn bare(&mut self, name: &str) -> &Bare {
         if let Some(rule) = self.all.remove(name) {
-            let tried = [-1, 0, self.rng.random_range(1..47), 47, 48, 10_000];
+            let tried = [-1, 0, self.rng.random_range(1..63), 47, 48, 63, 64, 10_000];
             self.bare
                 .insert(name.to_owned(), Bare::new(rule).with_hints(tried));
         }
@@ -80,7 +80,7 @@ fn check_equations(seed: u64, keep: impl Fn(&Search) -> bool, levels: usize) {
         let random: Vec<usize> = (0..levels).map(|_| rules.rng.random_range(0..26)).collect();
         for level in random
             .into_iter()
-            .chain([0, search.level.saturating_sub(1), search.level])
+            .chain([0, search.level.saturating_sub(1), search.level, 25])
         {
             for name in equations(&search, level) {
                 refuted += usize::from(check_equation(&mut rules, &search, level, &name));
@@ -94,10 +94,11 @@ fn check_equations(seed: u64, keep: impl Fn(&Search) -> bool, levels: usize) {
 fn check_equation(rules: &mut Rules, search: &Search, level: usize, name: &str) -> bool {
     let values = search.at(level);
     assert!(!rules.refutes(name, &values), "{name} against the truth");
-    let (top, child) = if name.contains("-after") {
-        (Value::TopAfter, Value::ChildAfter)
-    } else {
-        (Value::Top, Value::Child)
+    let (top, bottom) = match (name.contains("-after"), level == 25) {
+        (true, true) => (Value::RootAfter, Value::BottomAfter),
+        (true, false) => (Value::TopAfter, Value::BottomAfter),
+        (false, true) => (Value::Root, Value::Bottom),
+        (false, false) => (Value::Top, Value::Bottom),
     };
     let truth = |side: &str| name.contains(side);
     let address = match search.place {
@@ -110,7 +111,7 @@ fn check_equation(rules: &mut Rules, search: &Search, level: usize, name: &str) 
     };
     let right = address >> (6 + level) & 1 == 1;
     let speaks = level >= search.level && (right && truth("right") || !right && truth("left"));
-    for value in [top, child, Value::Sibling] {
+    for value in [top, bottom, Value::Sibling] {
         let mut values = values.clone();
         let digit = rules.rng.random_range(0..value.digits());
         change(&mut values, value, digit, &mut rules.rng);

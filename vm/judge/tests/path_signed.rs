@@ -56,6 +56,13 @@ fn cases() -> BTreeMap<String, Vec<Values>> {
             }
         }
     }
+    let mut state = Values::new();
+    state.insert(Value::Root, [0x5a; 24]);
+    state.insert(Value::RootAfter, [0x5a; 24]);
+    state.insert(Value::Leaf, [0x5a; 64]);
+    for name in ["state/same", "state/leaf"] {
+        cases.insert(name.to_owned(), vec![state.clone()]);
+    }
     cases
 }
 

@@ -1,6 +1,6 @@
 //! What the prover publishes, each value under a key of its own.
 
-/// A published value. Words are little-endian; roots and nodes of the search are cut to 24 bytes.
+/// A published value. Words are little-endian; states are cut to 24 bytes, and nodes are whole: they are inputs of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Value {
     /// The statuses before and after the step: one byte, before in the lower half.
@@ -27,18 +27,18 @@ pub enum Value {
     Middle,
     /// The state after the step.
     After,
-    /// The upper node of the disputed equation, under the state before.
+    /// The root over the path, where it is the upper node of the disputed equation; or any other state.
+    Root,
+    /// The root over the path after the write; or the same state, as it was published elsewhere.
+    RootAfter,
+    /// The upper node of the disputed equation, below the root.
     Top,
     /// The upper node after the write.
     TopAfter,
-    /// The lower node of the disputed equation, as the search had it.
+    /// The lower node of the disputed equation: where a call's node is above it, that node.
     Bottom,
-    /// The lower node after the write, as the search had it.
+    /// The lower node after the write.
     BottomAfter,
-    /// The lower node, whole: where a call's node is above it, that node.
-    Child,
-    /// The lower node after the write, whole.
-    ChildAfter,
     /// The other child of the upper node; anything where a call's node is the upper one or above.
     Sibling,
     /// The content of the leaf that is read or written, before the step.
@@ -72,12 +72,12 @@ impl Value {
         Self::Before,
         Self::Middle,
         Self::After,
+        Self::Root,
+        Self::RootAfter,
         Self::Top,
         Self::TopAfter,
         Self::Bottom,
         Self::BottomAfter,
-        Self::Child,
-        Self::ChildAfter,
         Self::Sibling,
         Self::Leaf,
         Self::Key,
@@ -100,15 +100,11 @@ impl Value {
             | Self::Address
             | Self::Written
             | Self::Next => 4,
-            Self::Before
-            | Self::Middle
-            | Self::After
-            | Self::Top
+            Self::Before | Self::Middle | Self::After | Self::Root | Self::RootAfter => 24,
+            Self::Top
             | Self::TopAfter
             | Self::Bottom
-            | Self::BottomAfter => 24,
-            Self::Child
-            | Self::ChildAfter
+            | Self::BottomAfter
             | Self::Sibling
             | Self::Chaining
             | Self::KeyHash

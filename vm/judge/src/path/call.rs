@@ -4,7 +4,6 @@
 
 use alloy_primitives::B256;
 
-use super::CUT;
 use super::digits::digits;
 use super::hash::{Part, differs_from_digest, differs_from_hash};
 use super::node::{Time, differs};
@@ -28,7 +27,6 @@ pub fn rules() -> Vec<Rule> {
             "hash-of-node",
             vec![Part::whole(Value::Node), Part::Zeros(HASH)],
             after,
-            CUT,
         ),
         // `SHA256_PREIMAGE` brings what compresses to the key.
         preimage(),
@@ -37,19 +35,12 @@ pub fn rules() -> Vec<Rule> {
             "key-hash",
             vec![Part::whole(Value::Chaining), Part::Zeros(HASH)],
             Value::KeyHash,
-            HASH,
         ),
-        hash(
-            "block-hash",
-            vec![Part::whole(Value::Block)],
-            Value::BlockHash,
-            HASH,
-        ),
+        hash("block-hash", vec![Part::whole(Value::Block)], Value::BlockHash),
         hash(
             "preimage-node",
             [Value::KeyHash, Value::BlockHash].map(Part::whole).into(),
             after,
-            CUT,
         ),
     ]
 }
@@ -81,14 +72,6 @@ fn same(name: &str, first: Value, second: Value) -> Rule {
     differs(format!("call/{name}"), first, second, vec![], |_, _| {}, |_| true)
 }
 
-fn hash(name: &str, parts: Vec<Part>, value: Value, count: usize) -> Rule {
-    differs_from_hash(
-        format!("call/{name}"),
-        parts,
-        value,
-        count,
-        vec![],
-        |_, _| {},
-        |_| true,
-    )
+fn hash(name: &str, parts: Vec<Part>, value: Value) -> Rule {
+    differs_from_hash(format!("call/{name}"), parts, value, vec![], |_, _| {}, |_| true)
 }

@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn each_digit_is_compared_with_its_constant() {
         let expected: Vec<u8> = (0..20).map(|digit| digit % 16).collect();
-        let rule = differs_from_constant("test".to_owned(), Value::Child, 3, &expected);
+        let rule = differs_from_constant("test".to_owned(), Value::Sibling, 3, &expected);
         let leaf = rule.bare();
         for changed in 0..64 {
             let mut digits = [0_u8; 64];
@@ -68,7 +68,7 @@ mod tests {
             digits[changed] ^= 5;
             let mut values = Values::new();
             let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
-            values.insert(Value::Child, bytes);
+            values.insert(Value::Sibling, bytes);
             let hints = rule.refute(&values);
             assert_eq!(hints.is_some(), (3..23).contains(&changed), "digit {changed}");
             for hint in -1..22 {

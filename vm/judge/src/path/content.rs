@@ -2,7 +2,6 @@
 
 use bitcoin::opcodes::all::*;
 
-use super::CUT;
 use super::hash::{Part, differs_from_hash};
 use super::index::Index;
 use super::node::Time;
@@ -43,7 +42,6 @@ fn leaf_hash(content: Value) -> Rule {
         name.to_owned(),
         parts,
         Time::Before.bottom(),
-        CUT,
         vec![],
         |_, _| {},
         |_| true,
@@ -65,7 +63,6 @@ fn written(name: &str, index: Index, word: usize) -> Rule {
         format!("path/write/{name}-{word}"),
         parts,
         Time::After.bottom(),
-        CUT,
         vec![index.reads()],
         move |a, inputs| index.verify(a, inputs, word),
         move |values| index.of(values) == word,
@@ -93,7 +90,6 @@ fn control(halts: bool) -> Rule {
         format!("path/write/control{}", if halts { "-exit" } else { "" }),
         parts,
         Time::After.bottom(),
-        CUT,
         vec![(Value::Statuses, 0b11)],
         move |a, inputs| verify_statuses(a, inputs, halts),
         move |values| is_running(values) && (values.digit(Value::Statuses, 1) == HALTED) == halts,

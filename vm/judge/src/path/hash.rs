@@ -70,17 +70,17 @@ fn read(reads: &mut Vec<(Value, u128)>, parts: &[Part]) {
     }
 }
 
-/// The BLAKE3 hash of these 64 bytes differs in its first digits from a value, and gates hold that are uppermost on the
-/// stack.
+/// The BLAKE3 hash of these 64 bytes differs from a value in as many digits as that has, and gates hold that are uppermost
+/// on the stack.
 pub fn differs_from_hash(
     name: String,
     parts: Vec<Part>,
     value: Value,
-    count: usize,
     gates: Vec<(Value, u128)>,
     verify: impl Fn(&mut Assembler, &Inputs) + Send + Sync + 'static,
     holds: impl Fn(&Values) -> bool + Send + Sync + 'static,
 ) -> Rule {
+    let count = value.digits();
     let mut reads = gates;
     read(&mut reads, &parts);
     let of = parts.clone();

@@ -1,8 +1,8 @@
-//! Nodes that a search ends with: links, equations, and levels that repeat.
+//! Nodes that a search ends with: equations, and levels that repeat.
 
 use bitcoin::opcodes::all::*;
+use bitsect_machine::DEPTH;
 
-use super::CUT;
 use super::digits::{difference, first_digits, lowest, value_digits, verify_bit};
 use super::hash::{Part, differs_from_hash};
 use super::place::{Direction, Place, Side};
@@ -31,10 +31,13 @@ impl Time {
         }
     }
 
-    const fn top(self) -> Value {
-        match self {
-            Self::Before => Value::Top,
-            Self::After => Value::TopAfter,
+    /// Gives the upper node that the search ends with, at the level above.
+    const fn top(self, level: usize) -> Value {
+        match (self, level == ROOT) {
+            (Self::Before, true) => Value::Root,
+            (Self::After, true) => Value::RootAfter,
+            (Self::Before, false) => Value::Top,
+            (Self::After, false) => Value::TopAfter,
         }
     }
 
@@ -45,29 +48,13 @@ impl Time {
             Self::After => Value::BottomAfter,
         }
     }
-
-    const fn child(self) -> Value {
-        match self {
-            Self::Before => Value::Child,
-            Self::After => Value::ChildAfter,
-        }
-    }
 }
 
-/// The lower node, whole, is another than the search ended with. A true prover's is the same, and at a level that
-/// repeats it is the call's node.
-pub fn link(time: Time) -> Rule {
-    differs(
-        format!("path/link{}", time.suffix()),
-        time.bottom(),
-        time.child(),
-        vec![],
-        |_, _| {},
-        |_| true,
-    )
-}
+/// The level of the root's children.
+const ROOT: usize = DEPTH as usize - 1;
 
-/// The hash of the two children is another than the upper node.
+/// The hash of the two children is another than the upper node. Of the root the first 24 bytes are published: it is a
+/// state, and no input of a hash.
 ///
 /// Gate: for a call's node, that the call is made, so that its level is at most 20.
 pub fn equations(place: Place, level: usize, time: Time) -> Vec<Rule> {
@@ -86,9 +73,14 @@ fn equation(place: Place, level: usize, time: Time, side: Side) -> Rule {
         gates.push((Value::Word, LEVEL));
     }
     let mut name = format!("path/equation-{}{}", side.name(), time.suffix());
-    if let Direction::Bit { value, bit } = direction {
-        gates.push((value, 1 << (bit / 4)));
-        name = format!("{name}/{}-{level}", place.name());
+    match direction {
+        Direction::Bit { value, bit } => {
+            gates.push((value, 1 << (bit / 4)));
+            name = format!("{name}/{}-{level}", place.name());
+        }
+        // The same rule at all levels, but that a root has another size.
+        Direction::Constant(_) if level == ROOT => name.push_str("/root"),
+        Direction::Constant(_) => {}
     }
     let verify = move |a: &mut Assembler, inputs: &Inputs| {
         if let Some(level) = above {
@@ -106,12 +98,12 @@ fn equation(place: Place, level: usize, time: Time, side: Side) -> Rule {
         };
         turns && above.is_none_or(|level| low_byte(values) <= level as u32)
     };
-    let [child, sibling] = [time.child(), Value::Sibling].map(Part::whole);
+    let [child, sibling] = [time.bottom(), Value::Sibling].map(Part::whole);
     let parts = match side {
         Side::Left => vec![child, sibling],
         Side::Right => vec![sibling, child],
     };
-    differs_from_hash(name, parts, time.top(), CUT, gates, verify, holds)
+    differs_from_hash(name, parts, time.top(level), gates, verify, holds)
 }
 
 /// The largest level of a call's node.
@@ -139,7 +131,7 @@ pub fn repeat(place: Place, level: usize, time: Time) -> Option<Rule> {
     match place {
         Place::Call if level < MAX_LEVEL => Some(differs(
             name,
-            time.top(),
+            time.top(level),
             time.bottom(),
             vec![(Value::Word, LEVEL)],
             move |a, inputs| compare_level(a, inputs, level, OP_GREATERTHAN),
@@ -147,7 +139,7 @@ pub fn repeat(place: Place, level: usize, time: Time) -> Option<Rule> {
         )),
         Place::KeyAndBlock if level == 0 => Some(differs(
             name,
-            time.top(),
+            time.top(level),
             time.bottom(),
             vec![],
             |_, _| {},
@@ -157,7 +149,7 @@ pub fn repeat(place: Place, level: usize, time: Time) -> Option<Rule> {
     }
 }
 
-/// Two values differ in their first 24 bytes, and gates hold that are uppermost on the stack.
+/// Two values differ in as many digits as the first has, and gates hold that are uppermost on the stack.
 pub(super) fn differs(
     name: String,
     first: Value,
@@ -166,18 +158,19 @@ pub(super) fn differs(
     verify: impl Fn(&mut Assembler, &Inputs) + Send + Sync + 'static,
     holds: impl Fn(&Values) -> bool + Send + Sync + 'static,
 ) -> Rule {
+    let count = first.digits();
     let body = move |a: &mut Assembler, inputs: &Inputs| {
         verify(a, inputs);
         verify_differ_at(
             a,
             inputs.hint(AT),
-            &first_digits(inputs, first, CUT),
-            &first_digits(inputs, second, CUT),
+            &first_digits(inputs, first, count),
+            &first_digits(inputs, second, count),
         );
     };
     let mut reads = gates;
     for value in [first, second] {
-        reads.push((value, lowest(CUT)));
+        reads.push((value, lowest(count)));
     }
     Rule {
         name,
@@ -187,7 +180,7 @@ pub(super) fn differs(
         refutes: Box::new(move |values| {
             let [first, second] = [first, second].map(|value| value_digits(values, value));
             holds(values)
-                .then(|| difference(&first[..CUT], &second[..CUT]))
+                .then(|| difference(&first, &second[..count]))
                 .flatten()
         }),
     }

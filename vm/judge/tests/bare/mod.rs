@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use crate::core::Spend;
 
 /// Hints that point far away.
-const FAR: [i64; 10] = [-1_000, -200, -129, 64, 127, 128, 255, 1_000, 1 << 31, -(1 << 31)];
+const FAR: [i64; 9] = [-1_000, -200, -129, 127, 128, 255, 1_000, 1 << 31, -(1 << 31)];
 
 /// A rule without signatures, and its output.
 pub struct Bare {
@@ -25,7 +25,7 @@ impl Bare {
         assert!(leaf.deepest <= 1_000, "{}: {} items", rule.name, leaf.deepest);
         Self {
             spend: Spend::new(&leaf.script),
-            hostile: (-9..=50).chain(FAR).collect(),
+            hostile: (-9..=66).chain(FAR).collect(),
             rule,
         }
     }

@@ -77,14 +77,14 @@ impl Search {
     pub fn at(&self, level: usize) -> Values {
         let mut values = self.values.clone();
         let node = |nodes: &[B256], level: usize| nodes[level.max(self.level) - self.level];
-        let mut publish = |nodes: &[B256], [top, bottom, child]: [Value; 3]| {
-            values.insert(top, cut(&node(nodes, level + 1)));
-            values.insert(bottom, cut(&node(nodes, level)));
-            values.insert(child, *node(nodes, level));
+        let mut publish = |nodes: &[B256], [root, top, bottom]: [Value; 3]| {
+            values.insert(root, cut(&node(nodes, 26)));
+            values.insert(top, *node(nodes, level + 1));
+            values.insert(bottom, *node(nodes, level));
         };
-        publish(&self.before, [Value::Top, Value::Bottom, Value::Child]);
+        publish(&self.before, [Value::Root, Value::Top, Value::Bottom]);
         if let Some(after) = &self.after {
-            publish(after, [Value::TopAfter, Value::BottomAfter, Value::ChildAfter]);
+            publish(after, [Value::RootAfter, Value::TopAfter, Value::BottomAfter]);
         }
         let sibling = level
             .checked_sub(self.level)
