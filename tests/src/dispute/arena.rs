@@ -62,9 +62,10 @@ pub struct Arena {
     pub parties: Parties,
     /// The slot.
     pub slot: ReadySlot,
+    /// A block before the slot's outputs.
+    pub start: BlockRef,
     chain: Arc<dyn Chain>,
     runner: Runner,
-    start: BlockRef,
     running: HashMap<Side, Running>,
 }
 

@@ -8,4 +8,4 @@ mod stubborn;
 
 pub use arena::{Arena, Claim, ROUNDS, params};
 pub use liar::{Field, Liar, Lie};
-pub use parties::{Parties, Side};
+pub use parties::{DEPLOYMENT, Parties, Side};
