@@ -159,7 +159,14 @@ fn a_state_behind_the_claim_is_refuted_at_once() {
 #[test]
 fn a_claim_of_too_many_units_or_of_none_is_refused() {
     with_slot(1, |parties, graph, signatures| {
-        for (count, valid) in [(1, true), (15, true), (0, false), (16, false), (32, false), (0x1000_0001, false)] {
+        for (count, valid) in [
+            (1, true),
+            (15, true),
+            (0, false),
+            (16, false),
+            (32, false),
+            (0x1000_0001, false),
+        ] {
             let mut game = Game::new(parties, graph, signatures);
             let mut hand = bitsect_bridge::slot::Hand::new(
                 parties.operator_seed.clone(),
@@ -196,7 +203,12 @@ fn the_largest_answer_is_relayed() {
         for option in [Subject::Preimage as u8, Go::Preimage as u8] {
             choose(&mut game, option);
             let answer = game.answer(0, &Default::default());
-            eprintln!("{:?}: {} vB, {} items", game.stage(0), answer.vsize(), answer.input[0].witness.len());
+            eprintln!(
+                "{:?}: {} vB, {} items",
+                game.stage(0),
+                answer.vsize(),
+                answer.input[0].witness.len()
+            );
             assert!(answer.vsize() <= TRUC_MAX_VSIZE, "{} vB", answer.vsize());
             game.confirm(&answer);
         }
