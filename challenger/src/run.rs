@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bitsect_bridge::chain::Chain;
+use bitsect_bridge::chain::{Chain, Runner};
 use bitsect_bridge::daemon::Shown;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
@@ -152,11 +152,23 @@ impl Challenger {
             told,
         };
         self.spawn("judging", observer.run(self.stop.clone()));
+        let start = self.start_of(side, &view, runner, shown);
+        self.spawn("disputes", start.run(self.stop.clone()));
+        Ok(view)
+    }
+
+    /// Gives what the task that moves starts from.
+    fn start_of(&self, side: Side, view: &View, runner: Runner, shown: watch::Sender<Shown>) -> Start {
         let network = convert::network(self.verifier.file().params.derive.network);
-        let start = Start {
+        let fees = FeePolicy {
+            ceiling: self.config.max_fee_rate,
+            ..FeePolicy::default()
+        };
+        Start {
+            folder: dispute::folder(&self.config.node.data_dir, side.mode()),
             side,
             deployed: view.deployed.clone(),
-            chain,
+            chain: self.chain(),
             runner,
             engine: self.verifier.engine(),
             client: self.verifier.client().clone(),
@@ -166,20 +178,14 @@ impl Challenger {
                 ..FollowerConfig::default()
             },
             carrier: CarrierConfig {
-                fees: FeePolicy {
-                    ceiling: self.config.max_fee_rate,
-                    ..FeePolicy::default()
-                },
+                fees,
                 ..CarrierConfig::default()
             },
             fees: self.config.fees,
             wallet_start: self.config.wallet_start_height,
             network,
-            folder,
             shown,
-        };
-        self.spawn("disputes", start.run(self.stop.clone()));
-        Ok(view)
+        }
     }
 
     /// Runs until `shutdown`, or until a fault that a person has to look at.

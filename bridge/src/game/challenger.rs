@@ -364,3 +364,55 @@ fn is_right_before_write<T: Truth + ?Sized>(position: &Position, truth: &T) -> R
     let lies = Before::new(truth, &input, at).content(subject, &claim)?;
     Ok(lies == Some(content))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::game::position::Claim;
+    use crate::params::Rounds;
+
+    /// Plays these options on answers full of zeros.
+    fn play(options: &[u8]) -> Position {
+        let claim = Claim {
+            count: 9,
+            state: [9; 24],
+        };
+        let mut position = Position::new(Rounds { units: 2, trace: 3 }, [1; 24], claim);
+        for option in options.iter().map(Some).chain([None]) {
+            let items = position.items().into_iter();
+            let items = items.map(|item| (item, vec![0; item.bytes()])).collect();
+            position.publish(items).unwrap();
+            if let Some(option) = option {
+                position.choose(*option).unwrap();
+            }
+        }
+        position
+    }
+
+    #[test]
+    fn reasons_name_what_is_between_right_and_wrong() {
+        for (options, option, expected) in [
+            (
+                &[][..],
+                2,
+                "the state after 8 units is true, that after 12 is not",
+            ),
+            (&[2], 1, "the state after 9 units is true, that after 10 is not"),
+            (&[2, 1], 2, "the output is not in the machine's last state"),
+            (
+                &[2, 1, 0, 3],
+                0,
+                "the machine's state before step 48 is true, that before step 52 is not",
+            ),
+            (&[2, 1, 0, 3, 0, 1], 1, "of the step, Instruction is false"),
+            (&[2, 1, 0, 3, 0, 1, 1], 0, "the content is not what lies there"),
+            (
+                &[2, 1, 0, 3, 0, 1, 1, 0, 2],
+                1,
+                "between the nodes 21 and 24 of the path a hash is wrong",
+            ),
+        ] {
+            assert_eq!(reason(&play(options), option), expected, "{options:?}");
+        }
+    }
+}
