@@ -14,7 +14,7 @@ pub use challenger::{Challenger, Judged, Judgement, judge};
 pub use claimant::Claimant;
 pub use core::{Carried, Core, CoreConfig, DaemonError, Outgoing, ReadySlot, STORE_FILE};
 pub use knowledge::{Knowledge, KnowledgeError};
-pub use operator::{Honest, Operator, PartyError, Prover, Wanted, is_live, position};
+pub use operator::{Honest, Operator, PartyError, Prover, Wanted, position};
 pub use run::{Daemon, FeeOutputs, Party, Running, Shown, Watcher};
 pub use store::{DaemonStore, DaemonStoreError, Seen};
 pub use view::{BranchView, ClaimView, Clock, MoveView, Names, SlotView};

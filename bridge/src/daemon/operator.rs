@@ -12,7 +12,7 @@ use crate::game::prover::{AnswerError, answer};
 use crate::game::truth::Need;
 use crate::graph::SlotGraph;
 use crate::secret::PairPath;
-use crate::slot::{Branch, Duty, Hand, HandError, Main, SlotState, operator_duties};
+use crate::slot::{Duty, Hand, HandError, SlotState, operator_duties};
 use crate::transaction::NEXT_OUTPUT;
 
 /// Gives what is published in answer to a stage.
@@ -290,10 +290,4 @@ impl<P: Prover> Operator<P> {
 /// Gives what a transaction is, for logs and the carrier.
 pub(super) fn label(what: &str, slot: usize, pair: usize, stage: Stage) -> String {
     format!("{what} {stage:?} of slot {slot}, challenger {pair}")
-}
-
-/// Whether a slot's claim is still to be fought over.
-pub fn is_live(state: &SlotState) -> bool {
-    let open = |branch: &Branch| matches!(branch.position, crate::slot::Position::Waiting { .. });
-    state.main == Main::Claimed || state.branches.iter().any(open)
 }

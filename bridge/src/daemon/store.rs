@@ -66,22 +66,7 @@ pub enum DaemonStoreError {
     },
 }
 
-macro_rules! from_redb {
-    ($($error:ty),*) => {
-        $(impl From<$error> for DaemonStoreError {
-            fn from(error: $error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        })*
-    };
-}
-from_redb!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError
-);
+crate::from_redb!(DaemonStoreError);
 
 fn key(path: &KeyPath) -> [u8; 48] {
     let mut key = [0; 48];

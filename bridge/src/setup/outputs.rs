@@ -43,22 +43,7 @@ pub enum OutputStoreError {
     Transaction(#[from] consensus::encode::Error),
 }
 
-macro_rules! from_redb {
-    ($($error:ty),*) => {
-        $(impl From<$error> for OutputStoreError {
-            fn from(error: $error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        })*
-    };
-}
-from_redb!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError
-);
+crate::from_redb!(OutputStoreError);
 
 impl OutputStore {
     /// Opens the file of a deployment in a folder, or makes it.
