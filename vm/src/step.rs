@@ -370,6 +370,8 @@ where
     let kind = chain.next_unit(params);
     if kind == UnitKind::L1 {
         let hash = advice.ok_or(StepError::NoAdvice)?;
+        let work = chain.l1.verify_work(params.derive.network, hash);
+        work.map_err(L1UnitError::from)?;
         let unreadable = |error: L::Error| StepError::Source {
             hash: *hash,
             reason: error.to_string(),

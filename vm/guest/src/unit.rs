@@ -70,6 +70,10 @@ pub fn run<O: Oracle>(
     let mut chain = read_state(oracle, before).ok_or(UnitError::Commitment(*before))?;
     let mut readers = Readers(oracle);
     if chain.next_unit(params) == UnitKind::L1 {
+        // Before any of the block is asked for: nobody else could compute what follows from a block that one has
+        // made up and keeps to oneself.
+        let hash = chain.l1.verify_work(params.derive.network, advice);
+        hash.map_err(L1UnitError::from)?;
         let block = VerifiedBlock::read(oracle, advice)?;
         let block = block.decode().map_err(WalkError::Block)?;
         process_l1_block(params, &mut chain, &block, &mut readers)?;

@@ -116,6 +116,25 @@ impl L1Cursor {
         median(self.fee_rates.clone())
     }
 
+    /// Checks of the next block what its hash alone can show: that it has the work that the easiest header needs which
+    /// may follow.
+    ///
+    /// The machine asks it of its advice before it asks for the block, so that nobody makes up a block for less.
+    ///
+    /// # Errors
+    /// [`HeaderError::ProofOfWork`], [`HeaderError::Height`].
+    pub fn verify_work(&self, network: L1Network, hash: &BlockHash) -> Result<(), HeaderError> {
+        // Only the test network looks at the time, and lets a late block be the easiest.
+        let bits = self.expected_bits(network, self.next_height()?, u32::MAX);
+        verify_target(bits, hash)?;
+        Ok(())
+    }
+
+    fn next_height(&self) -> Result<u32, HeaderError> {
+        let height = self.height;
+        height.checked_add(1).ok_or(HeaderError::Height { height })
+    }
+
     /// Moves to the next block, whose average fee rate is `fee_rate` sat per 1,000 vB.
     ///
     /// # Errors
@@ -126,10 +145,7 @@ impl L1Cursor {
         header: &L1Header,
         fee_rate: u64,
     ) -> Result<(), HeaderError> {
-        let height = self
-            .height
-            .checked_add(1)
-            .ok_or(HeaderError::Height { height: self.height })?;
+        let height = self.next_height()?;
         let work = self.verify(network, height, header)?;
         let starts_interval = height.is_multiple_of(ADJUSTMENT_INTERVAL);
         let is_easy = network == L1Network::Testnet4 && header.bits == network.easiest_bits();
@@ -170,14 +186,7 @@ impl L1Cursor {
                 got: header.time,
             });
         }
-        let hash = header.hash();
-        match Target::from_compact(header.bits) {
-            Some(target) if target.is_met_by(&hash) => Ok(target.work()),
-            _ => Err(HeaderError::ProofOfWork {
-                hash,
-                bits: header.bits,
-            }),
-        }
+        Ok(verify_target(header.bits, &header.hash())?.work())
     }
 
     fn least_time(&self, network: L1Network, height: u32) -> u64 {
@@ -231,6 +240,11 @@ impl L1Cursor {
     }
 }
 
+fn verify_target(bits: u32, hash: &BlockHash) -> Result<Target, HeaderError> {
+    let target = Target::from_compact(bits).filter(|target| target.is_met_by(hash));
+    target.ok_or(HeaderError::ProofOfWork { hash: *hash, bits })
+}
+
 fn push_window<T>(window: &mut Vec<T>, value: T) {
     window.push(value);
     let excess = window.len().saturating_sub(MEDIAN_WINDOW);
@@ -246,6 +260,7 @@ fn median<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
 mod tests {
     use super::*;
     use alloy_primitives::B256;
+    use proptest::prelude::*;
 
     fn cursor(bits: u32) -> L1Cursor {
         L1Cursor {
@@ -294,6 +309,34 @@ mod tests {
             cursor.expected_bits(L1Network::Testnet4, 2015, 1_001_201),
             0x1d00_ffff
         );
+    }
+
+    proptest! {
+        /// What a hash must show is what the easiest header of any time must.
+        #[test]
+        fn a_hash_that_any_header_may_have_has_the_work(
+            network in prop::sample::select(vec![
+                L1Network::Bitcoin, L1Network::Testnet4, L1Network::Signet, L1Network::Regtest,
+            ]),
+            height in 2_010_u32..2_020,
+            last in any::<u32>(),
+            time in any::<u32>(),
+            steps in -2_000_i64..2_000,
+        ) {
+            let mut cursor = cursor(0x1c05_a3f4);
+            (cursor.height, cursor.times) = (height - 1, vec![last]);
+            let near = u32::try_from(i64::from(last) + steps).unwrap_or(last);
+            let work = |bits| Target::from_compact(bits).unwrap().number();
+            let most = work(cursor.expected_bits(network, height, u32::MAX));
+            for time in [time, near] {
+                prop_assert!(work(cursor.expected_bits(network, height, time)) <= most);
+            }
+            let hash = |number: U256| B256::from(number.to_le_bytes());
+            prop_assert!(cursor.verify_work(network, &hash(most)).is_ok());
+            let above = cursor.verify_work(network, &hash(most + U256::from(1)));
+            let is_refused = matches!(above, Err(HeaderError::ProofOfWork { .. }));
+            prop_assert!(is_refused);
+        }
     }
 
     #[test]

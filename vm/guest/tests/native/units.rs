@@ -1,6 +1,7 @@
 //! Every unit of a chain: the machine's code gives the native result.
 
 use bitsect_guest::{UnitError, params, run};
+use bitsect_vm::derive::{HeaderError, L1UnitError};
 use bitsect_vm::record::UnitRecord;
 
 use super::oracle::MapOracle;
@@ -43,6 +44,19 @@ fn wrong_advice_has_no_result() {
     oracle.add(reads_l1[0]);
     let result = run(&oracle, &sim.params, &reads_l1[1].before, &reads_l1[0].advice);
     assert!(matches!(result, Err(UnitError::L1(_))), "{result:?}");
+    // A hash without the work: nothing of its block is asked for, whoever has it.
+    let oracle = MapOracle::of_unit(reads_l1[1]);
+    let hash = [0xff; 32].into();
+    let result = run(&oracle, &sim.params, &reads_l1[1].before, &hash);
+    let without_work = HeaderError::ProofOfWork {
+        hash,
+        bits: 0x207f_ffff,
+    };
+    assert!(
+        matches!(&result, Err(UnitError::L1(L1UnitError::Header(error))) if *error == without_work),
+        "{result:?}"
+    );
+    assert!(!oracle.exhausted.get());
     // Advice that nobody asked for.
     let l2 = sim.records.iter().find(|record| record.block.is_none()).unwrap();
     let result = run(
