@@ -1,6 +1,6 @@
 //! The committee's set-up, by the programs that members run.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use bitcoin::{Address, Amount, TxOut};
 use bitsect_bridge::committee::Deployment;
@@ -12,68 +12,58 @@ use bitsect_node::purse::Purse;
 use eyre::{WrapErr, ensure};
 use serde_json::{Value, json};
 
-use super::{Running, Stage, binary};
-use crate::{Rpc, until};
+use super::{Running, Stage};
+use crate::node::find_program;
+use crate::until;
 
 /// The members: name, role, port.
 const MEMBERS: [(&str, &str, u16); 2] = [("operator", "operator", 9650), ("challenger", "challenger", 9651)];
 /// What each gets for bonds, stakes and fees.
 const MONEY: Amount = Amount::from_sat(100_000_000);
-/// Searches that are deep enough for a devnet's units, and times that a person can wait for.
-const PARAMS: [(&str, &str); 4] = [
-    ("--unit-rounds", "4"),
-    ("--trace-rounds", "13"),
-    ("--move-timeout-blocks", "30"),
-    ("--challenge-window-blocks", "60"),
-];
+/// How deep searches are, and how long moves may take.
+#[derive(Clone, Copy, Debug)]
+pub struct GameParams {
+    /// Rounds of the search for the unit, of 4 units each.
+    pub unit_rounds: u8,
+    /// Rounds of the search for the step, of 4 steps each.
+    pub trace_rounds: u8,
+    /// Blocks for a move.
+    pub move_timeout_blocks: u16,
+    /// Blocks within which a claim is challenged.
+    pub challenge_window_blocks: u16,
+}
 
-/// Sets a slot up that starts behind so many units.
-pub(super) async fn set_up(stage: &Stage, verifier: &Rpc, start: u64) -> eyre::Result<ReadySlot> {
-    let tip = stage
-        .client
-        .get_blockchain_info()
-        .await
-        .wrap_err("failed to ask Bitcoin Core")?;
-    let height = tip.blocks;
-    let mut entries = Vec::new();
-    for (name, role, port) in MEMBERS {
-        let url = format!("http://127.0.0.1:{port}");
-        let entry = bridge(
-            stage,
-            name,
-            &[
-                "committee",
-                "keygen",
-                "--name",
-                name,
-                "--role",
-                role,
-                "--url",
-                &url,
-            ],
-        )?;
-        let path = stage.folder.join(format!("{name}.toml"));
-        std::fs::write(&path, entry).wrap_err("failed to write a member's entry")?;
-        entries.push(path);
+impl GameParams {
+    fn args(self) -> Vec<String> {
+        let values = [
+            ("--unit-rounds", u16::from(self.unit_rounds)),
+            ("--trace-rounds", u16::from(self.trace_rounds)),
+            ("--move-timeout-blocks", self.move_timeout_blocks),
+            ("--challenge-window-blocks", self.challenge_window_blocks),
+        ];
+        let args = values.map(|(name, value)| [name.to_owned(), value.to_string()]);
+        args.into_iter().flatten().collect()
     }
+}
+
+/// Sets a slot up that starts behind so many units. Somebody has to mine blocks meanwhile.
+///
+/// # Errors
+/// Where a program fails.
+pub async fn set_up(stage: &Stage, start: u64, params: GameParams) -> eyre::Result<ReadySlot> {
+    let tip = stage.client.get_blockchain_info().await;
+    let height = tip.wrap_err("failed to ask Bitcoin Core")?.blocks;
+    let members = members(stage)?;
     fund(stage).await?;
-    let state: Value = verifier.get("rollup_chainStateAt", json!([start])).await;
+    let state: Value = stage.verifier.get("rollup_chainStateAt", json!([start])).await;
     let state = state["chainState"].as_str().unwrap_or_default();
     let slot = format!("operator:{start}:{state}");
-    let (height, chain) = (height.to_string(), stage.chain_file().display().to_string());
-    let mut args = vec![
-        "deployment",
-        "--network",
-        "regtest",
-        "--chain-file",
-        &chain,
-        "--start-height",
-        &height,
-    ];
-    args.extend(["--slot", &slot]);
-    args.extend(PARAMS.iter().flat_map(|(name, value)| [*name, *value]));
-    let paths: Vec<String> = entries.iter().map(|path| path.display().to_string()).collect();
-    args.extend(paths.iter().flat_map(|path| ["--members", path.as_str()]));
+    let (height, chain) = (height.to_string(), stage.chain_file.display().to_string());
+    let mut args = vec!["deployment", "--network", "regtest", "--slot", &slot];
+    args.extend(["--chain-file", &chain, "--start-height", &height]);
+    let params = params.args();
+    args.extend(params.iter().map(String::as_str));
+    args.extend(members.iter().flat_map(|path| ["--members", path.as_str()]));
     let text = bridge(stage, "operator", &args)?;
     std::fs::write(stage.deployment(), text).wrap_err("failed to write the deployment")?;
     println!(
@@ -94,6 +84,21 @@ pub(super) async fn set_up(stage: &Stage, verifier: &Rpc, start: u64) -> eyre::R
     Ok(slots.remove(0))
 }
 
+/// Makes the members' keys, and gives the files with what the others need to know.
+fn members(stage: &Stage) -> eyre::Result<Vec<String>> {
+    let mut entries = Vec::new();
+    for (name, role, port) in MEMBERS {
+        let url = format!("http://127.0.0.1:{port}");
+        let mut args = vec!["committee", "keygen", "--name", name];
+        args.extend(["--role", role, "--url", &url]);
+        let entry = bridge(stage, name, &args)?;
+        let path = stage.folder.join(format!("{name}.toml"));
+        std::fs::write(&path, entry).wrap_err("failed to write a member's entry")?;
+        entries.push(path.display().to_string());
+    }
+    Ok(entries)
+}
+
 /// Runs a command of a member's, and gives what it prints.
 fn bridge(stage: &Stage, name: &str, args: &[&str]) -> eyre::Result<String> {
     let output = command(stage, name)?
@@ -106,7 +111,7 @@ fn bridge(stage: &Stage, name: &str, args: &[&str]) -> eyre::Result<String> {
 }
 
 fn command(stage: &Stage, name: &str) -> eyre::Result<Command> {
-    let mut command = Command::new(binary("bitsect-bridge")?);
+    let mut command = Command::new(find_program("bitsect-bridge")?);
     command
         .arg("--key")
         .arg(stage.key(name))
@@ -121,7 +126,7 @@ fn command(stage: &Stage, name: &str) -> eyre::Result<Command> {
         .args(["--l1-url", &stage.l1_url])
         .arg("--l1-cookie-file")
         .arg(&stage.cookie);
-    command.args(["--confirmations-blocks", "2"]).stdin(Stdio::null());
+    command.args(["--confirmations-blocks", "2"]);
     Ok(command)
 }
 
@@ -173,9 +178,9 @@ async fn sign(stage: &Stage) -> eyre::Result<()> {
             "run",
             "--json",
         ]);
-        let member = member.stdout(stage.log(&format!("{name}-committee"))?);
-        let member = member.stderr(stage.log(&format!("{name}-committee"))?).spawn();
-        members.push(member.map(Running).wrap_err("failed to start a member")?);
+        member.stdout(stage.log(&format!("{name}-committee"))?);
+        member.stderr(stage.log(&format!("{name}-committee"))?);
+        members.push(Running::start(member).wrap_err("failed to start a member")?);
     }
     until("the committee's signatures", || async {
         for (name, ..) in MEMBERS {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig, unit_input};
+use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig, Trace, unit_input};
 use bitsect_bridge::committee::{Deployment, MemberKeys};
 use bitsect_bridge::daemon::{Core, CoreConfig, Daemon, FeeOutputs, Knowledge, Operator, ReadySlot, Shown};
 use bitsect_bridge::setup::{Section, hand, open_wallet, sync};
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Stage, VERIFIER};
+use super::Stage;
 use crate::dispute::{Field, Liar, Lie};
 
 /// Blocks within which its claim has to confirm before the fee rises to the most.
@@ -28,13 +28,33 @@ const FEES: FeeOutputs = FeeOutputs {
 };
 
 /// The operator, and what it sees.
-pub(super) struct Lying {
-    pub(super) task: JoinHandle<()>,
-    pub(super) shown: watch::Receiver<Shown>,
+#[derive(Debug)]
+pub struct Lying {
+    /// Its daemon.
+    pub task: JoinHandle<()>,
+    /// What it sees.
+    pub shown: watch::Receiver<Shown>,
+}
+
+/// Which step of a unit's run is false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// One in the middle of the first transaction. To find it the run is gone through step by step.
+    InTransaction,
+    /// The one in the middle.
+    Middle,
 }
 
 /// Claims a false state after `count` units, and answers with lies about `unit`.
-pub(super) async fn start(stage: &Stage, slot: ReadySlot, (count, unit): (u32, u64)) -> eyre::Result<Lying> {
+///
+/// # Errors
+/// Where the claim cannot be made.
+pub async fn start(
+    stage: &Stage,
+    slot: ReadySlot,
+    (count, unit): (u32, u64),
+    lies: Where,
+) -> eyre::Result<Lying> {
     let deployment = Deployment::read(&stage.deployment())?;
     let section = Section::of(&deployment)?;
     let keys = MemberKeys::read(&stage.key("operator"))?;
@@ -54,9 +74,13 @@ pub(super) async fn start(stage: &Stage, slot: ReadySlot, (count, unit): (u32, u
     let (mut core, store) = Core::open(&folder, config, hash, vec![slot.clone()], Arc::new(wallet))?;
     let program = std::fs::read(&stage.program)?;
     let runner = Runner::new(&program, RunnerConfig::default())?;
-    let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(VERIFIER, Some(program))?);
+    let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(stage.verifier.url(), Some(program))?);
+    let trace = trace(chain.as_ref(), &runner, slot.start_unit + unit).await?;
     let lie = Lie::Trace {
-        step: in_the_transaction(chain.as_ref(), &runner, slot.start_unit + unit).await?,
+        step: match lies {
+            Where::InTransaction => in_the_transaction(&trace, unit)?,
+            Where::Middle => trace.end_step() / 2,
+        },
         field: Field::Word(Value::Written, 3),
         content: false,
         nodes: None,
@@ -83,13 +107,17 @@ pub(super) async fn start(stage: &Stage, slot: ReadySlot, (count, unit): (u32, u
     Ok(Lying { task, shown })
 }
 
-/// Finds a step of a unit's run in the middle of its first transaction.
-async fn in_the_transaction(chain: &dyn Chain, runner: &Runner, unit: u64) -> eyre::Result<u64> {
+/// Runs a unit.
+async fn trace(chain: &dyn Chain, runner: &Runner, unit: u64) -> eyre::Result<Arc<Trace>> {
     let input = unit_input(chain, unit, None).await?;
     let input = input.ok_or_else(|| eyre!("failed to run unit {unit}: it is not derived"))?;
-    let trace = runner.start(input).trace().await?;
+    Ok(runner.start(input).trace().await?)
+}
+
+/// Finds a step of a unit's run in the middle of its first transaction.
+fn in_the_transaction(trace: &Trace, unit: u64) -> eyre::Result<u64> {
     let at = executor(trace.program()).ok_or_else(|| eyre!("failed to find the program's symbols"))?;
-    let walked = tokio::task::block_in_place(|| Places::walk(&trace, at, u64::MAX, |_| ()))?;
+    let walked = tokio::task::block_in_place(|| Places::walk(trace, at, u64::MAX, |_| ()))?;
     let places = walked.ok_or_else(|| eyre!("failed to walk through unit {unit}: a preimage is missing"))?;
     let mut changes = places.changes().iter().skip_while(|(_, place)| !place.inside);
     match (changes.next(), changes.next()) {
