@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Stage, VERIFIER};
-use crate::dispute::{Field, Liar, Lie};
+use crate::dispute::{Field, Liar, Lie, StepLie};
 
 /// Blocks within which its claim has to confirm before the fee rises to the most.
 const CLAIM_WITHIN: u32 = 20;
@@ -55,15 +55,15 @@ pub(super) async fn start(stage: &Stage, slot: ReadySlot, (count, unit): (u32, u
     let program = std::fs::read(&stage.program)?;
     let runner = Runner::new(&program, RunnerConfig::default())?;
     let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(VERIFIER, Some(program))?);
-    let lie = Lie::Trace {
+    let lie = Lie::Trace(StepLie {
         step: in_the_transaction(chain.as_ref(), &runner, slot.start_unit + unit).await?,
-        field: Field::Word(Value::Written, 3),
-        content: false,
-        nodes: None,
-    };
-    let mut operator = Operator::new(hand(&deployment, &keys, store)?, hash, Liar { unit, lie });
+        field: Field::Word(Value::Written, 8),
+        follows: false,
+    });
+    let liar = Liar::new(unit, lie);
+    let state = liar.state(u64::from(count));
+    let mut operator = Operator::new(hand(&deployment, &keys, store)?, hash, liar);
     let deadline = stage.client.get_blockchain_info().await?.blocks + CLAIM_WITHIN;
-    let state = Liar::state(u64::from(count));
     operator
         .claim(&mut core, 0, count, &state, deadline)
         .wrap_err("failed to claim")?;
