@@ -39,7 +39,7 @@ struct Running {
 fn deployed(arena: &Arena) -> Deployed {
     Deployed {
         hash: DEPLOYMENT,
-        slots: vec![arena.slot.clone()],
+        slots: vec![arena.slots[0].clone()],
         names: vec![Names {
             operator: "alice".into(),
             challengers: vec!["bob".into()],
@@ -153,12 +153,12 @@ impl Running {
 /// Mines until the claim is on Bitcoin.
 async fn claimed(arena: &mut Arena) -> SlotState {
     let claimed = |state: &SlotState| state.claim.is_some();
-    arena.play_until(Side::Operator, "the claim", claimed).await
+    arena.play_until((Side::Operator, 0), "the claim", claimed).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_false_claim_is_defeated_and_said_by_all_who_look() {
-    let mut arena = Arena::start(built::built(), 1, params(ROUNDS)).await;
+    let mut arena = Arena::start(built::built(), (1, 1), params(ROUNDS)).await;
     let watch = Running::start(&arena, "watch", Does::Watch).await;
     let dry = Running::start(&arena, "dry", Does::DryRun(hands(&arena))).await;
     let before = watch.synced(&arena).await;
@@ -169,11 +169,8 @@ async fn a_false_claim_is_defeated_and_said_by_all_who_look() {
         ("bonded", &None)
     );
 
-    let liar = Liar {
-        unit: WRONG_UNIT,
-        lie: Lie::State,
-    };
-    arena.operator(&Claim::False(9, liar)).await;
+    let liar = Liar::new(WRONG_UNIT, Lie::State);
+    arena.operator(&[Claim::False(9, liar)]).await;
     let state = claimed(&mut arena).await;
     let seen = watch.alarm("claim-false").await;
     assert_eq!((&seen["units"], &seen["slot"]), (&9.into(), &0.into()));
@@ -203,7 +200,7 @@ async fn a_false_claim_is_defeated_and_said_by_all_who_look() {
 
     let run = Running::start(&arena, "run", Does::Run(hands(&arena))).await;
     let slashed = |state: &SlotState| matches!(state.main, Main::Slashed { .. });
-    let state = arena.play_until(Side::Operator, "the slash", slashed).await;
+    let state = arena.play_until((Side::Operator, 0), "the slash", slashed).await;
     let asked = |made: &&bitsect_bridge::slot::Move| matches!(made.kind, MoveKind::Ask(_));
     assert!(state.moves.iter().filter(asked).count() > 2, "{:?}", state.moves);
     assert_eq!(
@@ -240,7 +237,7 @@ async fn a_false_claim_is_defeated_and_said_by_all_who_look() {
     }
     // What was published names the unit.
     let told: Told = serde_json::from_str(&watch.get("explain/0").await).expect("an explanation");
-    let unit = arena.slot.start_unit + WRONG_UNIT;
+    let unit = arena.slots[0].start_unit + WRONG_UNIT;
     assert!(told.text.contains(&format!("unit     {unit}:")), "{}", told.text);
     assert_eq!(
         told.explanation["branches"][0]["unit"]["unit"], unit,
@@ -255,9 +252,9 @@ async fn a_false_claim_is_defeated_and_said_by_all_who_look() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_true_claim_is_left_alone_and_one_of_the_future_is_false() {
-    let mut arena = Arena::start(built::built(), 1, params(ROUNDS)).await;
+    let mut arena = Arena::start(built::built(), (1, 1), params(ROUNDS)).await;
     let run = Running::start(&arena, "run", Does::Run(hands(&arena))).await;
-    arena.operator(&Claim::True(9)).await;
+    arena.operator(&[Claim::True(9)]).await;
     let state = claimed(&mut arena).await;
     let status = run.synced(&arena).await;
     assert_eq!(
@@ -270,7 +267,7 @@ async fn a_true_claim_is_left_alone_and_one_of_the_future_is_false() {
 
     // The same claim of a unit more than there is: false in this block, and not known of one that comes.
     let claim = state.claim.expect("a claim");
-    let (start, chain) = (arena.slot.start_unit, run.chain.as_ref());
+    let (start, chain) = (arena.slots[0].start_unit, run.chain.as_ref());
     let count = chain.unit_count().await.expect("a count") - start + 1;
     let future = |height| Claimed {
         count: count as u32,
@@ -288,7 +285,9 @@ async fn a_true_claim_is_left_alone_and_one_of_the_future_is_false() {
     }
 
     let finalised = |state: &SlotState| state.main == Main::FinalisedFast;
-    arena.play_until(Side::Operator, "the fast end", finalised).await;
+    arena
+        .play_until((Side::Operator, 0), "the fast end", finalised)
+        .await;
     let status = run.synced(&arena).await;
     let disputes = status.disputes.expect("a deployment is named");
     assert_eq!(disputes.slots[0].view.main, "finalised fast");

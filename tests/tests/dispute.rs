@@ -7,210 +7,131 @@ mod built;
 use bitsect_bridge::game::{Part, Stage};
 use bitsect_bridge::slot::{Actor, BranchEnd, Main, Position, SlotState, Turn};
 use bitsect_judge::leaf::Value;
-use bitsect_tests::dispute::{Arena, Claim, Field, Liar, Lie, ROUNDS, Side, params};
+use bitsect_tests::dispute::{
+    Arena, CLAIMED, Claim, Defeat, Field, Liar, Lie, Play, ROUNDS, Side, StepLie, defeat, for_lies, params,
+};
 
-/// Plays a lie to its end.
-async fn slashed(lie: Lie) -> SlotState {
-    let mut arena = Arena::start(built::built(), 1, params(ROUNDS)).await;
-    arena
-        .operator(&Claim::False(
-            9,
-            Liar {
-                unit: 5,
-                lie: lie.clone(),
-            },
-        ))
-        .await;
-    arena.challenger(0);
-    let is_over = |state: &SlotState| matches!(state.branches[0].position, Position::Ended(_));
-    let state = arena.play_until(Side::Challenger(0), "the end", is_over).await;
-    let shown: Vec<String> = state
-        .moves
-        .iter()
-        .map(|played| format!("{:?} {:?} {} vB", played.kind, played.detail, played.vsize))
-        .collect();
-    assert_eq!(state.main, Main::Slashed { pair: 0 }, "{lie:?}: {shown:#?}");
-    arena.stop().await;
-    state
-}
+/// The unit after which chain states are false, from the slots' start.
+const WRONG_UNIT: u64 = 5;
 
-async fn refuted(lie: Lie) {
-    let state = slashed(lie.clone()).await;
-    assert_eq!(
-        state.branches[0].position,
-        Position::Ended(BranchEnd::Verdict),
-        "{lie:?}"
-    );
-}
-
-const fn step(field: Field) -> Lie {
-    Lie::Trace {
+const fn step(field: Field) -> Liar {
+    let lie = StepLie {
         step: 1_000,
         field,
-        content: false,
-        nodes: None,
-    }
-}
-
-const fn deep(value: Value, nodes: Option<u64>) -> Lie {
-    Lie::Trace {
-        step: 1_000,
-        field: Field::Word(value, 9),
-        content: true,
-        nodes,
-    }
+        follows: false,
+    };
+    Liar::new(WRONG_UNIT, Lie::Trace(lie))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_false_state_alone() {
-    refuted(Lie::State).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_block() {
-    refuted(Lie::Advice([0xab; 32])).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_input() {
-    refuted(Lie::Input).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_first_state() {
-    refuted(Lie::First).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_result() {
-    refuted(step(Field::Word(Value::Written, 3))).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_instruction_in_a_made_up_leaf() {
-    refuted(deep(Value::Instruction, None)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_register_and_nodes_over_it() {
-    refuted(deep(Value::First, Some(9))).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_state_between_the_writes() {
-    refuted(step(Field::Middle)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_state_after() {
-    refuted(step(Field::After)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn silence_is_slashed_too() {
-    for stage in [Stage::Units(0), Stage::Link, Stage::Content(Part::Link)] {
-        let state = slashed(Lie::Silent(stage)).await;
-        assert_eq!(
-            state.branches[0].position,
-            Position::Ended(BranchEnd::Timeout),
-            "{stage:?}"
-        );
-    }
+async fn every_kind_of_liar_is_slashed() {
+    let about = |lie| Liar::new(WRONG_UNIT, lie);
+    let silent = |stage| Defeat::silent(about(Lie::State), stage);
+    let lies = [
+        Defeat::by("a false state alone", about(Lie::State), "state/leaf"),
+        Defeat::by("an unknown block", about(Lie::Advice([0xab; 32])), ""),
+        Defeat::by("another input", about(Lie::Input), "state/leaf"),
+        Defeat::by("another first state", about(Lie::First), "path/equation"),
+        Defeat::by("a wrong result", step(Field::Word(Value::Written, 8)), "result/"),
+        Defeat::by("a wrong middle", step(Field::Middle), "path/equation"),
+        Defeat::by("a wrong state after", step(Field::After), "path/equation"),
+        silent(Stage::Units(0)),
+        silent(Stage::Link),
+        silent(Stage::Content(Part::Link)),
+    ];
+    let mut arena = for_lies(built::built(), lies.len()).await;
+    defeat(&mut arena, &lies).await;
 }
 
 /// What Bitcoin Core says of a relative time lock that is not over (BIP-0068).
 const TOO_EARLY: &str = "non-BIP68-final";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_true_claim_that_nobody_challenges_ends_fast_and_not_a_block_earlier() {
-    let mut arena = Arena::start(built::built(), 1, params(ROUNDS)).await;
-    arena.operator(&Claim::True(9)).await;
-    arena.challenger(0);
-    let is_claimed = |state: &SlotState| state.main == Main::Claimed;
-    let claimed = arena.play_until(Side::Operator, "the claim", is_claimed).await;
-    let height = claimed.claim.expect("a claim").height;
-    let window = u32::from(arena.slot.graph.params.challenge_window_blocks);
-    arena.mine_to(height + window - 2).await;
-    let end = arena
-        .slot
-        .graph
-        .signed_finalise_fast(&arena.slot.signatures)
-        .expect("it is signed");
-    assert_eq!(arena.refusal(&end).await, TOO_EARLY);
-    arena.mine_to(height + window - 1).await;
-    // Now it is only without a child that it is refused: it has no fee.
-    assert_ne!(arena.refusal(&end).await, TOO_EARLY);
-    let is_over = |state: &SlotState| !matches!(state.main, Main::Bonded | Main::Claimed);
-    let state = arena.play_until(Side::Operator, "the end", is_over).await;
-    assert_eq!(state.main, Main::FinalisedFast);
-    assert!(state.moves.last().expect("an end").height >= height + window);
-    arena.stop().await;
-}
+/// Blocks of the challenge window: the false challenge is over before it ends.
+const WINDOW: u16 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_false_challenge_loses_its_stake_and_the_claim_ends_slowly() {
-    let mut arena = Arena::start(built::built(), 1, params(ROUNDS)).await;
-    arena.operator(&Claim::True(9)).await;
-    arena.stubborn_challenger(0);
+async fn true_claims_end_fast_or_slowly_and_nothing_ends_a_block_earlier() {
+    let mut params = params(ROUNDS);
+    params.challenge_window_blocks = WINDOW;
+    params.dispute_window_blocks += WINDOW;
+    let mut arena = Arena::start(built::built(), (2, 1), params).await;
+    arena
+        .operator(&[Claim::True(CLAIMED), Claim::True(CLAIMED)])
+        .await;
+    arena.player(0, &[Play::Honest, Play::SILENT]);
+    let (fast, slow) = ((Side::Operator, 0), (Side::Operator, 1));
     let is_asked = |state: &SlotState| {
         let waits = |turn| matches!(state.branches[0].position, Position::Waiting { turn: other, .. } if other == turn);
         waits(Turn::Challenger)
     };
-    let state = arena
-        .play_until(Side::Operator, "the first answer", is_asked)
-        .await;
+    let state = arena.play_until(slow, "the first answer", is_asked).await;
     let Position::Waiting { stage, since, .. } = state.branches[0].position else {
         panic!("the challenger is waited for");
     };
-    let params = arena.slot.graph.params;
     arena
         .mine_to(since + u32::from(params.move_timeout_blocks) - 2)
         .await;
     let secp = bitcoin::key::Secp256k1::new();
     let actor = Actor {
         secp: &secp,
-        graph: &arena.slot.graph,
-        signatures: &arena.slot.signatures,
+        graph: &arena.slots[1].graph,
+        signatures: &arena.slots[1].signatures,
     };
     let forfeit = actor
         .forfeit(&state, 0, stage, &arena.parties.key(Side::Operator))
         .expect("a transaction");
     assert_eq!(arena.refusal(&forfeit).await, TOO_EARLY);
     let is_taken = |state: &SlotState| state.branches[0].position == Position::Ended(BranchEnd::Forfeit);
-    arena.play_until(Side::Operator, "the stake", is_taken).await;
-    let height = state.claim.expect("a claim").height;
-    let window = u32::from(params.dispute_window_blocks);
-    arena.mine_to(height + window - 2).await;
-    let end = arena
-        .slot
+    arena.play_until(slow, "the stake", is_taken).await;
+
+    let end = arena.slots[0]
         .graph
-        .signed_finalise_slow(&arena.slot.signatures)
-        .expect("it is signed");
-    assert_eq!(arena.refusal(&end).await, TOO_EARLY);
-    let is_over = |state: &SlotState| !matches!(state.main, Main::Bonded | Main::Claimed);
-    let state = arena.play_until(Side::Operator, "the end", is_over).await;
-    assert_eq!(state.main, Main::FinalisedSlow);
-    assert!(state.moves.last().expect("an end").height >= height + window);
+        .signed_finalise_fast(&arena.slots[0].signatures);
+    ends(
+        &mut arena,
+        fast,
+        (Main::FinalisedFast, WINDOW),
+        &end.expect("it is signed"),
+    )
+    .await;
+    let end = arena.slots[1]
+        .graph
+        .signed_finalise_slow(&arena.slots[1].signatures);
+    let slowly = (Main::FinalisedSlow, params.dispute_window_blocks);
+    ends(&mut arena, slow, slowly, &end.expect("it is signed")).await;
     arena.stop().await;
+}
+
+/// Watches a claim being finalised, and not a block earlier than the window allows.
+async fn ends(
+    arena: &mut Arena,
+    (side, slot): (Side, usize),
+    (main, window): (Main, u16),
+    end: &bitcoin::Transaction,
+) {
+    let state = arena.state(side, slot).expect("it has seen the chain");
+    assert_eq!(state.main, Main::Claimed);
+    let last = state.claim.expect("a claim").height + u32::from(window);
+    arena.mine_to(last - 2).await;
+    assert_eq!(arena.refusal(end).await, TOO_EARLY);
+    arena.mine_to(last - 1).await;
+    let is_over = |state: &SlotState| state.main != Main::Claimed;
+    let state = arena.play_until((side, slot), "the end", is_over).await;
+    assert_eq!(state.main, main);
+    assert_eq!(state.moves.last().expect("an end").height, last);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn daemons_that_are_killed_at_every_move_play_the_same_game() {
-    let mut arena = Arena::start(built::built(), 1, params(ROUNDS)).await;
-    let claim = Claim::False(
-        9,
-        Liar {
-            unit: 5,
-            lie: step(Field::Word(Value::Written, 3)),
-        },
-    );
-    arena.operator(&claim).await;
+    let mut arena = for_lies(built::built(), 1).await;
+    let claims = [Claim::False(CLAIMED, step(Field::Word(Value::Written, 8)))];
+    arena.operator(&claims).await;
     arena.challenger(0);
     let (operator, challenger) = (Side::Operator, Side::Challenger(0));
     let mut played = 0;
     for _ in 0..120 {
         arena.next_block().await;
-        let state = arena.state(challenger).expect("it has seen the chain");
+        let state = arena.state(challenger, 0).expect("it has seen the chain");
         if matches!(state.main, Main::Slashed { .. }) {
             assert_eq!(state.branches[0].position, Position::Ended(BranchEnd::Verdict));
             return arena.stop().await;
@@ -223,12 +144,12 @@ async fn daemons_that_are_killed_at_every_move_play_the_same_game() {
                 // Keys are all that it needs to go on.
                 arena.forget(challenger);
             }
-            arena.operator(&claim).await;
+            arena.operator(&claims).await;
             arena.challenger(0);
         }
     }
     panic!(
         "the claim is not defeated: {:#?}",
-        arena.state(challenger).map(|state| state.moves)
+        arena.state(challenger, 0).map(|state| state.moves)
     );
 }

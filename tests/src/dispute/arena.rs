@@ -1,4 +1,4 @@
-//! A chain with some units, and the daemons of a slot on it.
+//! A chain with some units, slots on it, and the daemons of their parties.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bitcoin::{Amount, Network as BitcoinNetwork, TxOut};
 use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig};
 use bitsect_bridge::daemon::{
-    Challenger, Core, CoreConfig, Daemon, DaemonStore, FeeOutputs, Honest, Knowledge, Operator, Party,
-    Prover, ReadySlot, Shown,
+    Challenger, Core, CoreConfig, Daemon, DaemonStore, FeeOutputs, Knowledge, Operator, Party, ReadySlot,
+    Shown,
 };
 use bitsect_bridge::leaf::Program;
 use bitsect_bridge::params::{Params, Rounds};
@@ -24,24 +24,23 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::liar::Liar;
+use super::liar::{Liar, Liars};
 use super::parties::{DEPLOYMENT, Parties, Side, folder};
-use super::stubborn::Stubborn;
+use super::player::{Play, Player};
 use crate::{Network, NetworkOptions, Node, until};
 
 /// Units before the slot's start.
 const START_UNIT: u64 = 4;
 /// L2 blocks that the chain has at least.
 const BLOCKS: u64 = 12;
-/// What each side's wallet gets for fees.
+/// What each side's wallet gets for fees, for each slot.
 const FEE_MONEY: Amount = Amount::from_sat(2_000_000);
-/// Outputs that pay for moves.
-const FEES: FeeOutputs = FeeOutputs {
-    count: 3,
-    value: Amount::from_sat(100_000),
-};
-/// Blocks that a game may take until a test gives up.
-const LONGEST: u32 = 400;
+/// Blocks within which claims have to confirm before the fee rises to the most.
+const CLAIM_WITHIN: u32 = 100;
+/// What an output holds that pays for a move.
+const FEE_OUTPUT: Amount = Amount::from_sat(100_000);
+/// Outputs that pay for moves, beside one for each branch.
+const SPARE_FEE_OUTPUTS: usize = 3;
 
 /// What the operator claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ pub enum Claim {
     False(u32, Liar),
 }
 
-/// A chain, a slot on it, and its parties' daemons.
+/// A chain, slots on it, and their parties' daemons: all slots are played at once.
 pub struct Arena {
     /// Bitcoin Core and the chain.
     pub network: Network,
@@ -60,13 +59,17 @@ pub struct Arena {
     pub node: Node,
     /// The parties.
     pub parties: Parties,
-    /// The slot.
-    pub slot: ReadySlot,
-    /// A block before the slot's outputs.
+    /// The slots.
+    pub slots: Vec<ReadySlot>,
+    /// A block before the slots' outputs.
     pub start: BlockRef,
-    chain: Arc<dyn Chain>,
-    runner: Runner,
+    pub(super) chain: Arc<dyn Chain>,
+    pub(super) runner: Runner,
     running: HashMap<Side, Running>,
+    /// What is claimed, by slot.
+    pub(super) claims: Vec<Claim>,
+    /// What challengers do, by slot.
+    plays: HashMap<usize, Vec<Play>>,
 }
 
 struct Running {
@@ -93,11 +96,11 @@ pub const fn params(rounds: Rounds) -> Params {
 pub const ROUNDS: Rounds = Rounds { units: 2, trace: 11 };
 
 impl Arena {
-    /// Makes a chain of some units, and a slot with so many challengers. `guest` is the program as `.ci/guest` builds it.
+    /// Makes a chain of some units, and so many slots with so many challengers each. `guest` is the program as `.ci/guest` builds it.
     ///
     /// # Panics
     /// When anything fails.
-    pub async fn start(guest: PathBuf, challengers: usize, params: Params) -> Self {
+    pub async fn start(guest: PathBuf, (slots, challengers): (usize, usize), params: Params) -> Self {
         log();
         let network = Network::start(NetworkOptions::default()).await;
         let sequencer = network.sequencer().await;
@@ -129,18 +132,20 @@ impl Arena {
             .await
             .expect("the node answers")
             .expect("units are done");
-        let slot = parties
-            .set_up(&purse, params, cut(&state), START_UNIT, &program)
+        let slots = parties
+            .set_up(&purse, params, (cut(&state), START_UNIT), &program, slots)
             .await;
         let mut arena = Self {
             network,
             node,
             parties,
-            slot,
+            slots,
             chain,
             runner,
             start,
             running: HashMap::new(),
+            claims: Vec::new(),
+            plays: HashMap::new(),
         };
         let sides = (0..challengers).map(Side::Challenger).chain([Side::Operator]);
         arena.pay_fees(&purse, sides.collect()).await;
@@ -148,12 +153,13 @@ impl Arena {
     }
 
     async fn pay_fees(&mut self, purse: &Purse, sides: Vec<Side>) {
-        let outputs = sides.into_iter().map(|side| {
+        let outputs = sides.into_iter().flat_map(|side| {
             let address = self.wallet(side).receive_address().expect("an address");
-            TxOut {
+            let output = TxOut {
                 value: FEE_MONEY,
                 script_pubkey: address.script_pubkey(),
-            }
+            };
+            vec![output; self.slots.len()]
         });
         let outputs = outputs.collect();
         purse
@@ -185,78 +191,88 @@ impl Arena {
             carrier: CarrierConfig::default(),
             start: self.start,
         };
-        let slots = vec![self.slot.clone()];
+        let slots = self.slots.clone();
         Core::open(&self.folder(side), config, DEPLOYMENT, slots, self.wallet(side))
             .expect("the daemon's files")
     }
 
     fn knowledge(&self) -> Knowledge {
-        Knowledge::new(self.chain.clone(), self.runner.clone(), self.slot.start_unit)
+        Knowledge::new(self.chain.clone(), self.runner.clone(), self.slots[0].start_unit)
     }
 
-    /// Starts the operator with its claim, or starts it again.
+    /// Starts the operator with its claims, one a slot, or starts it again.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub async fn operator(&mut self, claim: &Claim) {
-        let (core, store) = self.open(Side::Operator);
+    pub async fn operator(&mut self, claims: &[Claim]) {
+        assert_eq!(claims.len(), self.slots.len(), "a claim for each slot");
+        let (mut core, store) = self.open(Side::Operator);
         let hand = Hand::new(
             self.parties.seed(Side::Operator),
             self.parties.key(Side::Operator),
             store,
         );
-        match claim {
-            Claim::True(count) => {
-                let state = self.chain.state(self.slot.start_unit + u64::from(*count)).await;
-                let state = cut(&state.expect("the node answers").expect("the unit is done"));
-                self.run_operator(core, Operator::new(hand, DEPLOYMENT, Honest), (*count, state));
-            }
-            Claim::False(count, liar) => {
-                let state = Liar::state(u64::from(*count));
-                self.run_operator(
-                    core,
-                    Operator::new(hand, DEPLOYMENT, liar.clone()),
-                    (*count, state),
-                );
+        self.claims = claims.to_vec();
+        let mut liars = Liars::default();
+        for (salt, claim) in (1..).zip(&mut self.claims) {
+            if let Claim::False(count, liar) = claim {
+                liar.salt = salt;
+                liars.add(*count, liar);
             }
         }
-    }
-
-    fn run_operator<P: Prover + Sync>(
-        &mut self,
-        mut core: Core,
-        mut operator: Operator<P>,
-        (count, state): (u32, [u8; 24]),
-    ) {
-        if core.state(0).main == Main::Bonded {
-            let deadline = core.tip() + 100;
-            operator
-                .claim(&mut core, 0, count, &state, deadline)
-                .expect("a claim");
+        let mut operator = Operator::new(hand, DEPLOYMENT, liars);
+        for (slot, claim) in self.claims.iter().enumerate() {
+            let (count, state) = match claim {
+                Claim::True(count) => (*count, self.true_state(*count).await),
+                Claim::False(count, liar) => (*count, liar.state(u64::from(*count))),
+            };
+            if core.state(slot).main == Main::Bonded {
+                let deadline = core.tip() + CLAIM_WITHIN;
+                let claimed = operator.claim(&mut core, slot, count, &state, deadline);
+                claimed.expect("a claim");
+            }
         }
         self.run(Side::Operator, core, operator);
     }
 
-    /// Starts a challenger, or starts it again.
+    async fn true_state(&self, count: u32) -> [u8; 24] {
+        let state = self.chain.state(self.slots[0].start_unit + u64::from(count));
+        cut(&state.await.expect("the node answers").expect("the unit is done"))
+    }
+
+    /// Starts a challenger that is honest in all slots, or starts it again.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn challenger(&mut self, pair: usize) {
-        let side = Side::Challenger(pair);
-        let (core, store) = self.open(side);
-        let hand = Hand::new(self.parties.seed(side), self.parties.key(side), store);
-        self.run(side, core, Challenger::new(hand, DEPLOYMENT, vec![Some(pair)]));
+        self.player(pair, &vec![Play::Honest; self.slots.len()]);
     }
 
-    /// Starts a challenger that challenges whatever is claimed, and then is silent.
+    /// Starts a challenger that plays so in each slot, or starts it again.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn stubborn_challenger(&mut self, pair: usize) {
+    pub fn player(&mut self, pair: usize, plays: &[Play]) {
+        assert_eq!(plays.len(), self.slots.len(), "a play for each slot");
         let side = Side::Challenger(pair);
-        let (core, _) = self.open(side);
-        let key = self.parties.key(side);
-        self.run(side, core, Stubborn { pair, key });
+        let (core, store) = self.open(side);
+        let (seed, key) = (self.parties.seed(side), self.parties.key(side));
+        let hand = Hand::new(seed.clone(), key, store);
+        let honest = plays.iter().map(|play| (*play == Play::Honest).then_some(pair));
+        let player = Player {
+            honest: Challenger::new(hand, DEPLOYMENT, honest.collect()),
+            pair,
+            key,
+            seed,
+            plays: plays.to_vec(),
+        };
+        self.plays.insert(pair, plays.to_vec());
+        self.run(side, core, player);
+    }
+
+    /// What a challenger does in a slot. One that is not started here is honest: it may run elsewhere.
+    pub(super) fn play(&self, pair: usize, slot: usize) -> Play {
+        self.plays.get(&pair).map_or(Play::Honest, |plays| plays[slot])
     }
 
     /// Deletes what a challenger has stored; its keys are kept.
@@ -275,8 +291,11 @@ impl Arena {
         let mut daemon = Daemon {
             party,
             core,
-            knowledge: vec![self.knowledge()],
-            fees: FEES,
+            knowledge: self.slots.iter().map(|_| self.knowledge()).collect(),
+            fees: FeeOutputs {
+                count: (self.slots.len() * self.branches_of(side) + SPARE_FEE_OUTPUTS) as u32,
+                value: FEE_OUTPUT,
+            },
             shown: sender,
         };
         let stop = CancellationToken::new();
@@ -292,6 +311,13 @@ impl Arena {
             self.running.insert(side, running).is_none(),
             "{side:?} runs already"
         );
+    }
+
+    const fn branches_of(&self, side: Side) -> usize {
+        match side {
+            Side::Operator => self.parties.challengers,
+            Side::Challenger(_) => 1,
+        }
     }
 
     /// Ends a daemon, as if it were killed: what it has not stored is lost.
@@ -320,64 +346,43 @@ impl Arena {
         }
     }
 
-    /// The slot as a side sees it.
-    pub fn state(&self, side: Side) -> Option<SlotState> {
-        self.running[&side].shown.borrow().slots.first().cloned()
+    /// The slots as a side sees them; none where it does not run, or has seen no block.
+    pub fn states(&self, side: Side) -> Vec<SlotState> {
+        let running = self.running.get(&side);
+        running.map_or_else(Vec::new, |running| running.shown.borrow().slots.clone())
+    }
+
+    /// A slot as a side sees it.
+    pub fn state(&self, side: Side, slot: usize) -> Option<SlotState> {
+        let running = self.running.get(&side)?;
+        running.shown.borrow().slots.get(slot).cloned()
+    }
+
+    /// The last block that a side has taken in.
+    pub(super) fn tip(&self, side: Side) -> u32 {
+        let running = self.running.get(&side);
+        running.map_or(0, |running| running.shown.borrow().tip)
+    }
+
+    /// Whether a unit is run.
+    pub(super) fn runs(&self) -> bool {
+        let mut running = self.running.values();
+        running.any(|running| !running.shown.borrow().runs.is_empty())
+    }
+
+    /// Whether a side waits for outputs that pay for moves.
+    pub(super) fn waits_for_fees(&self) -> bool {
+        let mut running = self.running.values();
+        running.any(|running| running.shown.borrow().fees.is_some_and(|fees| fees.free == 0))
     }
 
     /// Waits until all daemons have taken in Bitcoin's tip.
-    async fn seen(&mut self) {
+    pub(super) async fn seen(&mut self) {
         let tip = self.network.core.tip().await.expect("a tip").height;
         for (side, running) in &mut self.running {
             let seen = running.shown.wait_for(|shown| shown.tip >= tip).await;
             assert!(seen.is_ok(), "{side:?} has ended");
         }
-    }
-
-    /// Mines block after block, each as soon as a move waits for it or nobody has one, until a side sees what is wanted.
-    ///
-    /// # Panics
-    /// Where it does not come.
-    pub async fn play_until(
-        &mut self,
-        side: Side,
-        what: &str,
-        wanted: impl Fn(&SlotState) -> bool,
-    ) -> SlotState {
-        for _ in 0..LONGEST {
-            self.seen().await;
-            if let Some(state) = self.state(side).filter(|state| wanted(state)) {
-                return state;
-            }
-            self.move_or_wait().await;
-            self.network.core.mine(1).await.expect("a block is mined");
-        }
-        panic!(
-            "{what} does not come: {:#?}",
-            self.state(side).map(|state| state.moves)
-        );
-    }
-
-    /// Mines a block once a move waits for it or nobody has one, and waits until all daemons have seen it.
-    ///
-    /// # Panics
-    /// Where a daemon has ended.
-    pub async fn next_block(&mut self) {
-        self.seen().await;
-        self.move_or_wait().await;
-        self.network.core.mine(1).await.expect("a block is mined");
-        self.seen().await;
-    }
-
-    /// Mines blocks up to a height, and waits until all daemons have seen them.
-    ///
-    /// # Panics
-    /// Where a daemon has ended.
-    pub async fn mine_to(&mut self, height: u32) {
-        let tip = self.network.core.tip().await.expect("a tip").height;
-        let count = height.saturating_sub(tip);
-        self.network.core.mine(count).await.expect("blocks are mined");
-        self.seen().await;
     }
 
     /// Why Bitcoin Core does not take a transaction as it stands.
@@ -394,28 +399,7 @@ impl Arena {
         let answer = answer.expect("Bitcoin Core answers").remove(0);
         answer.reject_reason.expect("it is refused")
     }
-
-    /// Waits until the mempool holds something or some time has passed: a side that does not move is waited for in blocks.
-    async fn move_or_wait(&self) {
-        let client = self.network.core.client();
-        for _ in 0..IDLE_LOOKS {
-            if !client
-                .get_raw_mempool()
-                .await
-                .expect("Bitcoin Core answers")
-                .is_empty()
-            {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
 }
-
-/// How often the mempool is looked at before a block is mined without a move in it.
-const IDLE_LOOKS: usize = 60;
-/// The pause between two looks.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Shows the daemons' log with a test that fails: BITSECT_TEST_LOG says how much, as for tracing's EnvFilter.
 fn log() {

@@ -1,18 +1,24 @@
 //! An operator that lies at a chosen place, and goes on from there as consistently as it can.
 
+use std::collections::HashMap;
+
+use alloy_primitives::B256;
 use bitsect_bridge::daemon::{Knowledge, Prover};
 use bitsect_bridge::game::position::{Position, Published};
 use bitsect_bridge::game::prover::{AnswerError, answer};
 use bitsect_bridge::game::truth::Truth;
-use bitsect_bridge::game::{Item, Part, Stage, trace, units};
-use bitsect_judge::leaf::Value;
-use bitsect_judge::step::cut;
+use bitsect_bridge::game::{Item, Part, Stage, Subject, trace, units};
+use bitsect_judge::leaf::{Value, Values};
+use bitsect_judge::step::{Cut, StepClaim, cut};
+use bitsect_machine::address::CONTROL;
 
 /// A value of a step that is false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// A word: this bit of it is changed.
-    Word(Value, u8),
+    /// A word: these bits of it are changed.
+    Word(Value, u32),
+    /// The status before.
+    StatusBefore(u8),
     /// The status after.
     Status(u8),
     /// The root between the writes, and so the one after.
@@ -21,8 +27,19 @@ pub enum Field {
     After,
 }
 
+/// A step that is false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepLie {
+    /// The step: the trace is true up to it.
+    pub step: u64,
+    /// What is false in it.
+    pub field: Field,
+    /// Whether the rest of the step is what follows from the false value.
+    pub follows: bool,
+}
+
 /// Where an operator lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
     /// Only the chain state: the machine's run is the true one.
     State,
@@ -32,29 +49,41 @@ pub enum Lie {
     Input,
     /// The machine's first state.
     First,
-    /// The machine's last state: the trace is true up to this step.
-    Trace {
-        /// The step that is false.
-        step: u64,
-        /// What is false in it.
-        field: Field,
-        /// Whether the content that lies under the root is made up to fit.
-        content: bool,
-        /// From which position on nodes of a path are made up; none where all are true.
-        nodes: Option<u64>,
-    },
-    /// Nothing is answered from this stage on.
-    Silent(Stage),
+    /// The machine's last state, for the sake of a step.
+    Trace(StepLie),
+}
+
+/// How it goes on below a root that was disputed. Where nothing is said it answers with the truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cover {
+    /// A value of the content that is made up: of a leaf so that it holds the claimed word.
+    pub content: Option<Value>,
+    /// From this position on nodes before the step are made up.
+    pub below: Option<u64>,
+    /// Up to this position nodes after the step are made up.
+    pub above: Option<u64>,
+    /// Whether siblings are made up.
+    pub sibling: bool,
 }
 
 /// The operator's answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Liar {
     /// The unit after which chain states are false.
     pub unit: u64,
     /// The lie.
     pub lie: Lie,
+    /// What it says about it further down.
+    pub cover: Cover,
+    /// From this stage on nothing is answered.
+    pub silent: Option<Stage>,
+    /// Makes the states that it makes up its own.
+    pub salt: u64,
 }
+
+/// The operator's answers in several slots: a lie each, or the truth. The claim says which slot is asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Liars(HashMap<Cut, Liar>);
 
 /// A value that is no truth, the same every time.
 fn made_up(what: &str, at: u64, len: usize) -> Vec<u8> {
@@ -69,16 +98,49 @@ fn made_up(what: &str, at: u64, len: usize) -> Vec<u8> {
 }
 
 impl Liar {
-    /// The chain state that it claims after so many units.
-    pub fn state(count: u64) -> [u8; 24] {
-        let mut state = [0; 24];
-        state.copy_from_slice(&made_up("chain state", count, 24));
-        state
+    /// Lies about a unit, and answers with the truth where it is asked about anything else.
+    pub const fn new(unit: u64, lie: Lie) -> Self {
+        Self {
+            unit,
+            lie,
+            cover: Cover {
+                content: None,
+                below: None,
+                above: None,
+                sibling: false,
+            },
+            silent: None,
+            salt: 0,
+        }
     }
 
-    fn step(&self) -> Option<u64> {
+    /// Covers the lie up further down.
+    pub const fn covered(self, cover: Cover) -> Self {
+        Self { cover, ..self }
+    }
+
+    /// Is silent from a stage on.
+    pub const fn silent(self, stage: Stage) -> Self {
+        Self {
+            silent: Some(stage),
+            ..self
+        }
+    }
+
+    /// The chain state that it claims after so many units.
+    pub fn state(&self, count: u64) -> Cut {
+        let salted = self.salt << 32 | count;
+        cut(&B256::from_slice(&made_up("chain state", salted, 32)))
+    }
+
+    /// Whether it has no answer at a stage. It has none behind that either, as nothing is asked there.
+    pub fn is_silent(&self, stage: Stage) -> bool {
+        self.silent == Some(stage)
+    }
+
+    const fn step(&self) -> Option<u64> {
         match self.lie {
-            Lie::Trace { step, .. } => Some(step),
+            Lie::Trace(StepLie { step, .. }) => Some(step),
             // What cannot be known is made up from the first step on that nobody knows.
             _ => None,
         }
@@ -89,7 +151,7 @@ impl Liar {
         let asked = units(position.rounds()).asked(&position.unit_choices());
         for (index, at) in (0_u8..).zip(asked) {
             if at > self.unit {
-                let state = Self::state(at.min(count));
+                let state = self.state(at.min(count));
                 values.insert(Item::Point(index), state.to_vec());
             }
         }
@@ -104,14 +166,14 @@ impl Liar {
         let mut input: [u8; 64] = values[&Item::Input].as_slice().try_into().expect("64 bytes");
         let last = position.rounds().steps_total();
         match &self.lie {
-            Lie::State | Lie::Silent(_) => return Ok(()),
+            Lie::State => return Ok(()),
             Lie::First => {
                 values.insert(Item::First, made_up("first", 0, 24));
                 return Ok(());
             }
             Lie::Advice(advice) => input[32..].copy_from_slice(advice),
             Lie::Input => input[0] ^= 1,
-            Lie::Trace { .. } => {}
+            Lie::Trace(_) => {}
         }
         if let Some(first) = knowledge.machine_state(&input, 0)? {
             values.insert(Item::First, cut(&first).to_vec());
@@ -131,7 +193,7 @@ impl Liar {
         let Some(input) = position.input() else {
             return Ok(());
         };
-        if matches!(self.lie, Lie::State | Lie::Silent(_) | Lie::First) {
+        if matches!(self.lie, Lie::State | Lie::First) {
             return Ok(());
         }
         let asked = trace(position.rounds()).asked(&position.step_choices());
@@ -157,83 +219,102 @@ impl Liar {
         state.map_or_else(|| made_up("machine state", step + 1, 24), |state| state.to_vec())
     }
 
-    fn step_values(&self, position: &Position, values: &mut Published) {
+    fn step_values(&self, position: &Position, knowledge: &Knowledge, values: &mut Published) {
         let after = self.after(position);
-        let mut set = |value, bytes: Vec<u8>| drop(values.insert(Item::Value(value), bytes));
-        set(Value::After, after);
-        let Lie::Trace { field, .. } = self.lie else {
+        values.insert(Item::Value(Value::After), after);
+        let Lie::Trace(lie) = self.lie else {
             return;
         };
-        match field {
-            Field::Word(value, bit) => {
-                let word = values.get_mut(&Item::Value(value)).expect("a word of the step");
-                word[usize::from(bit / 8)] ^= 1 << (bit % 8);
+        let mut said = Values::new();
+        for (item, bytes) in values.iter() {
+            if let Item::Value(value) = item {
+                said.insert(*value, bytes.as_slice());
             }
-            Field::Status(status) => {
-                let statuses = values
-                    .get_mut(&Item::Value(Value::Statuses))
-                    .expect("the statuses");
-                statuses[0] = statuses[0] & 15 | status << 4;
+        }
+        if let Field::Word(value, bits) = lie.field {
+            let word = said.word(value) ^ bits;
+            said.insert(value, word.to_le_bytes());
+        }
+        let mut claim = StepClaim::from_values(&said);
+        if let Field::StatusBefore(status) = lie.field {
+            claim.status = status;
+        }
+        if lie.follows {
+            claim.conclude(&knowledge.text());
+        }
+        match lie.field {
+            Field::Status(status) => claim.status_after = status,
+            Field::Middle => claim.middle = cut(&B256::from_slice(&made_up("middle", 0, 32))),
+            _ => {}
+        }
+        let said = claim.values();
+        for (item, bytes) in values.iter_mut() {
+            if let Item::Value(value) = item {
+                *bytes = said.bytes(*value).to_vec();
             }
-            Field::Middle => {
-                values.insert(Item::Value(Value::Middle), made_up("middle", 0, 24));
-            }
-            Field::After => {}
         }
     }
 
-    /// Puts the claimed word into the content, as if it lay there.
-    fn content(&self, position: &Position, values: &mut Published) {
-        let Lie::Trace {
-            field: Field::Word(value, _),
-            content: true,
-            ..
-        } = self.lie
-        else {
+    fn content(&self, position: &Position, part: Part, values: &mut Published) {
+        let Some(made_up) = self.cover.content else {
             return;
         };
-        let (Some(claim), Some(leaf)) = (position.step_claim(), values.get_mut(&Item::Value(Value::Leaf)))
-        else {
+        let Some(content) = values.get_mut(&Item::Value(made_up)) else {
             return;
         };
-        let register = |shift: u32| ((claim.instruction >> shift & 15) * 4) as usize;
-        let (at, word) = match value {
-            Value::Pc => (0, claim.pc),
-            Value::Instruction => ((claim.pc % 64) as usize, claim.instruction),
-            Value::First if claim.instruction == 0x73 => (4, claim.first),
-            Value::Second if claim.instruction == 0x73 => (40, claim.second),
-            Value::First => (register(15), claim.first),
-            Value::Second => (register(20), claim.second),
-            Value::Word => ((claim.address % 64) as usize & !3, claim.word),
-            _ => return,
-        };
-        leaf[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        match (made_up, part) {
+            (Value::Leaf, Part::Link) => {
+                let unit = position.unit().unwrap_or_default();
+                let state = position.chain_state(unit + 1).unwrap_or_default();
+                content[..24].copy_from_slice(&state);
+            }
+            (Value::Leaf, Part::Step) => claimed_leaf(position, content),
+            _ => content[5] ^= 4,
+        }
     }
 
     fn path(&self, position: &Position, part: Part, values: &mut Published) {
-        let Lie::Trace {
-            nodes: Some(from), ..
-        } = self.lie
-        else {
-            return;
-        };
         let asked = bitsect_bridge::game::path().asked(&position.path_choices(part));
         for (index, at) in (0_u8..).zip(asked) {
-            if at >= from {
-                for item in [Item::Node(index), Item::NodeAfter(index)] {
-                    if values.contains_key(&item) {
-                        values.insert(item, made_up("node", at, item.bytes()));
-                    }
+            let is_below = self.cover.below.is_some_and(|from| at >= from);
+            let is_above = self.cover.above.is_some_and(|until| at <= until);
+            for (item, name, is_made_up) in [
+                (Item::Node(index), "node", is_below),
+                (Item::NodeAfter(index), "node after", is_above),
+            ] {
+                if is_made_up && values.contains_key(&item) {
+                    values.insert(item, made_up(name, at, item.bytes()));
                 }
             }
         }
+        self.content(position, part, values);
+    }
+}
+
+/// Puts the claimed word into a leaf, as if it lay there.
+fn claimed_leaf(position: &Position, leaf: &mut [u8]) {
+    let (Some(claim), Some(subject)) = (position.step_claim(), position.subject()) else {
+        return;
+    };
+    let mut set = |address: u32, word: u32| {
+        let at = (address % 64) as usize & !3;
+        leaf[at..at + 4].copy_from_slice(&word.to_le_bytes());
+    };
+    match subject.word(&claim) {
+        Some((address, word)) => set(address, word),
+        None if subject == Subject::Control => {
+            set(CONTROL, claim.pc);
+            set(CONTROL + 4, u32::from(claim.status));
+        }
+        // What is written is no part of what lay there: another word is changed.
+        None => leaf[63] ^= 4,
     }
 }
 
 impl Prover for Liar {
     fn answer(&mut self, position: &Position, knowledge: &Knowledge) -> Result<Published, AnswerError> {
         let stage = position.stage();
-        if self.lie == Lie::Silent(stage) {
+        if self.is_silent(stage) {
             return Err(AnswerError::Unknown {
                 stage,
                 what: "what it is silent about",
@@ -253,12 +334,31 @@ impl Prover for Liar {
             Stage::Units(_) => self.units(position, &mut values),
             Stage::Link => self.link(position, knowledge, &mut values)?,
             Stage::Trace(_) => self.trace(position, knowledge, &mut values)?,
-            Stage::Step => self.step_values(position, &mut values),
-            Stage::Content(Part::Step) => self.content(position, &mut values),
-            Stage::Content(Part::Link) => {}
+            Stage::Step => self.step_values(position, knowledge, &mut values),
+            Stage::Content(part) => self.content(position, part, &mut values),
             Stage::Path(part, _) => self.path(position, part, &mut values),
+            Stage::Final(_) if self.cover.sibling => {
+                let item = Item::Value(Value::Sibling);
+                values.insert(item, made_up("sibling", 0, item.bytes()));
+            }
             Stage::Final(_) => {}
         }
         Ok(values)
+    }
+}
+
+impl Liars {
+    /// Takes the lie behind a claim of so many units.
+    pub(super) fn add(&mut self, count: u32, liar: &Liar) {
+        self.0.insert(liar.state(count.into()), *liar);
+    }
+}
+
+impl Prover for Liars {
+    fn answer(&mut self, position: &Position, knowledge: &Knowledge) -> Result<Published, AnswerError> {
+        match self.0.get_mut(&position.claim().state) {
+            Some(liar) => liar.answer(position, knowledge),
+            None => answer(position, knowledge),
+        }
     }
 }

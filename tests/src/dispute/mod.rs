@@ -1,11 +1,17 @@
-//! A slot on a real chain: an operator that lies or does not, challengers, and a committee of one key, which is enough to
+//! Slots on a real chain: an operator that lies or does not, challengers, and a committee of one key, which is enough to
 //! test what is done with its signatures.
 
 mod arena;
 mod liar;
+mod lockstep;
+mod outcome;
 mod parties;
-mod stubborn;
+mod player;
+mod scene;
 
 pub use arena::{Arena, Claim, ROUNDS, params};
-pub use liar::{Field, Liar, Lie};
+pub use liar::{Cover, Field, Liar, Lie, StepLie};
+pub use outcome::{CLAIMED, Defeat, Loses, defeat, for_lies, moves};
 pub use parties::{DEPLOYMENT, Parties, Side};
+pub use player::{Chooses, Play};
+pub use scene::Scene;

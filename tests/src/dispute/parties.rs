@@ -72,11 +72,11 @@ impl Parties {
         ScriptBuf::new_p2tr(&self.secp, self.key(side).x_only_public_key().0, None)
     }
 
-    /// The key path of a pair of slot 0.
-    pub fn path(pair: usize) -> PairPath {
+    /// The key path of a pair of a slot.
+    pub const fn path(slot: usize, pair: usize) -> PairPath {
         PairPath {
             deployment: DEPLOYMENT,
-            slot: 0,
+            slot: slot as u32,
             pair: pair as u32,
         }
     }
@@ -93,7 +93,7 @@ impl Parties {
         }
     }
 
-    /// Pays for bond and stakes, builds the slot's graph, and signs it as the committee.
+    /// Pays for bonds and stakes, builds the graphs of so many slots, and signs them as the committee.
     ///
     /// # Panics
     /// When anything fails.
@@ -101,49 +101,85 @@ impl Parties {
         &self,
         purse: &Purse,
         params: Params,
-        start: Cut,
-        start_unit: u64,
+        (start, start_unit): (Cut, u64),
         program: &Program,
-    ) -> ReadySlot {
-        let claim = ClaimKeys::derive(&self.seed(Side::Operator), &Self::path(0));
+        slots: usize,
+    ) -> Vec<ReadySlot> {
+        let outputs = (0..slots).flat_map(|slot| {
+            let stakes = (0..self.challengers).map(|pair| self.stake(&params, pair));
+            [self.bond(&params, slot)].into_iter().chain(stakes)
+        });
+        let tx = purse
+            .pay(outputs.collect(), vec![], |_| Ok(()))
+            .await
+            .expect("bonds and stakes are paid");
+        let txid = tx.compute_txid();
+        let ready = |slot: usize| {
+            let first = slot * (1 + self.challengers);
+            let spec = self.spec(&params, start, (slot, OutPoint::new(txid, first as u32)));
+            let graph = SlotGraph::build(&self.secp, program, params, spec).expect("the graph is built");
+            let signatures = self.sign(&graph);
+            ReadySlot {
+                graph: Arc::new(graph),
+                signatures: Arc::new(signatures),
+                start_unit,
+            }
+        };
+        // A graph is hashes and signatures: cores share them.
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let numbers: Vec<usize> = (0..slots).collect();
+        let ready = &ready;
+        std::thread::scope(|scope| {
+            let parts = numbers.chunks(slots.div_ceil(workers));
+            let parts: Vec<_> = parts
+                .map(|part| scope.spawn(move || part.iter().map(|slot| ready(*slot)).collect::<Vec<_>>()))
+                .collect();
+            let parts = parts.into_iter();
+            parts.flat_map(|part| part.join().expect("a graph")).collect()
+        })
+    }
+
+    fn claim_keys(&self, slot: usize) -> ClaimKeys {
+        ClaimKeys::derive(&self.seed(Side::Operator), &Self::path(slot, 0))
+    }
+
+    fn bond(&self, params: &Params, slot: usize) -> TxOut {
         let committee = self.committee.x_only_public_key().0;
         let operator = self.key(Side::Operator).x_only_public_key().0;
-        let bond = Bond::new(&self.secp, &claim, committee, operator, params.rounds);
-        let mut outputs = vec![TxOut {
+        let bond = Bond::new(
+            &self.secp,
+            &self.claim_keys(slot),
+            committee,
+            operator,
+            params.rounds,
+        );
+        TxOut {
             value: Amount::from_sat(params.bond_sats),
             script_pubkey: bond.script_pubkey(),
-        }];
-        outputs.extend((0..self.challengers).map(|pair| self.stake(&params, pair)));
-        let tx = purse
-            .pay(outputs, vec![], |_| Ok(()))
-            .await
-            .expect("bond and stakes are paid");
-        let txid = tx.compute_txid();
+        }
+    }
+
+    /// What a slot's graph follows from: its bond is at `bond`, the stakes behind it.
+    fn spec(&self, params: &Params, start: Cut, (slot, bond): (usize, OutPoint)) -> SlotSpec {
         let pairs = (0..self.challengers).map(|pair| {
-            let side = Side::Challenger(pair);
+            let (side, path) = (Side::Challenger(pair), Self::path(slot, pair));
+            let stake = OutPoint::new(bond.txid, bond.vout + 1 + pair as u32);
             PairSpec {
                 key: self.key(side).x_only_public_key().0,
                 payout: self.payout(side),
-                stake: (OutPoint::new(txid, 1 + pair as u32), self.stake(&params, pair)),
-                locks: locks(&self.seed(side), &Self::path(pair), params.rounds),
-                prover: ProverKeys::derive(&self.seed(Side::Operator), &Self::path(pair), params.rounds),
+                stake: (stake, self.stake(params, pair)),
+                locks: locks(&self.seed(side), &path, params.rounds),
+                prover: ProverKeys::derive(&self.seed(Side::Operator), &path, params.rounds),
             }
         });
-        let spec = SlotSpec {
-            committee,
-            operator,
+        SlotSpec {
+            committee: self.committee.x_only_public_key().0,
+            operator: self.key(Side::Operator).x_only_public_key().0,
             payout: self.payout(Side::Operator),
-            bond: OutPoint::new(txid, 0),
+            bond,
             start,
-            claim,
+            claim: self.claim_keys(slot),
             pairs: pairs.collect(),
-        };
-        let graph = SlotGraph::build(&self.secp, program, params, spec).expect("the graph is built");
-        let signatures = self.sign(&graph);
-        ReadySlot {
-            graph: Arc::new(graph),
-            signatures: Arc::new(signatures),
-            start_unit,
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Stage;
-use crate::dispute::{Field, Liar, Lie};
+use crate::dispute::{Field, Liar, Lie, StepLie};
 
 /// Blocks within which its claim has to confirm before the fee rises to the most.
 const CLAIM_WITHIN: u32 = 20;
@@ -76,18 +76,19 @@ pub async fn start(
     let runner = Runner::new(&program, RunnerConfig::default())?;
     let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(stage.verifier.url(), Some(program))?);
     let trace = trace(chain.as_ref(), &runner, slot.start_unit + unit).await?;
-    let lie = Lie::Trace {
-        step: match lies {
-            Where::InTransaction => in_the_transaction(&trace, unit)?,
-            Where::Middle => trace.end_step() / 2,
-        },
-        field: Field::Word(Value::Written, 3),
-        content: false,
-        nodes: None,
+    let step = match lies {
+        Where::InTransaction => in_the_transaction(&trace, unit)?,
+        Where::Middle => trace.end_step() / 2,
     };
-    let mut operator = Operator::new(hand(&deployment, &keys, store)?, hash, Liar { unit, lie });
+    let lie = Lie::Trace(StepLie {
+        step,
+        field: Field::Word(Value::Written, 8),
+        follows: false,
+    });
+    let liar = Liar::new(unit, lie);
+    let state = liar.state(u64::from(count));
+    let mut operator = Operator::new(hand(&deployment, &keys, store)?, hash, liar);
     let deadline = stage.client.get_blockchain_info().await?.blocks + CLAIM_WITHIN;
-    let state = Liar::state(u64::from(count));
     operator
         .claim(&mut core, 0, count, &state, deadline)
         .wrap_err("failed to claim")?;

@@ -1,0 +1,144 @@
+//! A challenger that plays honestly in some slots, and falsely in others.
+
+use bitcoin::Amount;
+use bitcoin::key::Keypair;
+use bitsect_bridge::daemon::{Challenger, Core, Knowledge, Outgoing, Party, PartyError, Wanted};
+use bitsect_bridge::game::Stage;
+use bitsect_bridge::secret::PartySeed;
+use bitsect_bridge::slot::{Duty, challenger_duties};
+
+use super::parties::Parties;
+
+/// What a challenger does in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Play {
+    /// It challenges what is false, and plays to win.
+    Honest,
+    /// It does nothing.
+    Absent,
+    /// It challenges whatever is claimed, and chooses without looking.
+    False {
+        /// How it chooses.
+        chooses: Chooses,
+        /// Behind this stage it says nothing; none where it goes on to the end.
+        until: Option<Stage>,
+    },
+}
+
+/// How a false challenger chooses: the first option of these that a leaf lets it choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chooses {
+    /// From this option on, and from the first behind the last; from the first where there are fewer.
+    From(u8),
+    /// In an order of its own for each stage.
+    Random(u64),
+}
+
+impl Play {
+    /// It challenges whatever is claimed, and says nothing more.
+    pub const SILENT: Self = Self::False {
+        chooses: Chooses::From(0),
+        until: Some(Stage::Units(0)),
+    };
+
+    /// Whether it asks on behind a stage, if it can.
+    pub fn goes_on(self, behind: Stage) -> bool {
+        match self {
+            Self::Honest => true,
+            Self::Absent => false,
+            Self::False { until, .. } => until != Some(behind) && behind.options() > 0,
+        }
+    }
+}
+
+impl Chooses {
+    /// Gives a stage's options in the order in which it tries them.
+    fn options(self, stage: Stage) -> Vec<u8> {
+        let mut options: Vec<u8> = (0..stage.options()).collect();
+        match self {
+            Self::From(first) => options.rotate_left(usize::from(first.min(stage.options()))),
+            Self::Random(seed) => options.sort_by_key(|option| {
+                let text = format!("{seed} {stage:?} {option}");
+                *blake3::hash(text.as_bytes()).as_bytes()
+            }),
+        }
+        options
+    }
+}
+
+/// The daemon's side.
+pub(super) struct Player {
+    pub(super) honest: Challenger,
+    pub(super) pair: usize,
+    pub(super) key: Keypair,
+    pub(super) seed: PartySeed,
+    /// By slot.
+    pub(super) plays: Vec<Play>,
+}
+
+impl Player {
+    fn falsely(
+        &self,
+        core: &mut Core,
+        slot: usize,
+        (chooses, play): (Chooses, Play),
+    ) -> Result<(), PartyError> {
+        let params = core.slots()[slot].graph.params;
+        for duty in challenger_duties(&params, core.state(slot), self.pair, core.tip()) {
+            let (transaction, deadline) = match duty {
+                Duty::Judge { deadline } => (core.actor(slot).challenge(self.pair, &self.key)?, deadline),
+                Duty::Choose { stage, deadline } if play.goes_on(stage) => {
+                    let path = Parties::path(slot, self.pair);
+                    let published = &core.state(slot).branches[self.pair].published;
+                    let asks = chooses.options(stage).into_iter().find_map(|option| {
+                        let secret = self.seed.secret(&path, stage, option, params.rounds);
+                        let choice = (option, &secret);
+                        let asked = core.actor(slot).ask(self.pair, stage, choice, published);
+                        asked.ok()
+                    });
+                    let Some(transaction) = asks else {
+                        continue;
+                    };
+                    (transaction, deadline)
+                }
+                _ => continue,
+            };
+            if core.is_under_way(transaction.input[0].previous_output) {
+                continue;
+            }
+            core.submit(Outgoing {
+                label: format!("a false move of slot {slot}, challenger {}", self.pair),
+                why: "out of spite".to_owned(),
+                transaction,
+                fee: Amount::ZERO,
+                deadline: deadline - 1,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Party for Player {
+    fn restore(&mut self, core: &Core, slot: usize) -> Result<(), PartyError> {
+        match self.plays[slot] {
+            Play::Honest => self.honest.restore(core, slot),
+            _ => Ok(()),
+        }
+    }
+
+    async fn act(
+        &mut self,
+        core: &mut Core,
+        slot: usize,
+        knowledge: &mut Knowledge,
+    ) -> Result<Vec<Wanted>, PartyError> {
+        match self.plays[slot] {
+            Play::Honest => self.honest.act(core, slot, knowledge).await,
+            Play::Absent => Ok(vec![]),
+            play @ Play::False { chooses, .. } => {
+                self.falsely(core, slot, (chooses, play))?;
+                Ok(vec![])
+            }
+        }
+    }
+}
