@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::liar::{Liar, Liars};
 use super::parties::{DEPLOYMENT, Parties, Side, folder};
 use super::player::{Play, Player};
+use super::stranger::Stranger;
 use crate::{Network, NetworkOptions, Node, until};
 
 /// Units before the slot's start.
@@ -168,6 +169,16 @@ impl Arena {
             .expect("fees are paid");
         self.network.core.mine(1).await.expect("a block is mined");
         self.network.synced(&self.node.rpc).await;
+    }
+
+    /// Brings somebody in who is in the way, with so many coins.
+    ///
+    /// # Panics
+    /// When anything fails.
+    pub async fn stranger(&mut self, coins: usize) -> Stranger {
+        let purse = purse(&self.network).await;
+        let folder = self.network.dir().join("stranger");
+        Stranger::new(&self.network.core, &purse, &folder, coins).await
     }
 
     /// The folder of a side.

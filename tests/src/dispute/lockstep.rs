@@ -77,7 +77,25 @@ impl Arena {
     pub async fn next_block(&mut self) {
         self.seen().await;
         self.moves_are_made().await;
+        self.mine_one().await;
+    }
+
+    /// Mines a block of what the mempool holds, and waits until all daemons have seen it.
+    ///
+    /// # Panics
+    /// Where a daemon has ended.
+    pub async fn mine_one(&mut self) {
         self.network.core.mine(1).await.expect("a block is mined");
+        self.seen().await;
+    }
+
+    /// Replaces the last blocks by one more without moves, and waits until all daemons have seen them.
+    ///
+    /// # Panics
+    /// Where a daemon has ended.
+    pub async fn reorg(&mut self, depth: u32) {
+        let reorged = self.network.core.reorg(depth, depth + 1).await;
+        reorged.expect("blocks are mined");
         self.seen().await;
     }
 
@@ -94,7 +112,10 @@ impl Arena {
 
     /// Waits until the mempool holds every move that is due. Where one is missing for long, it is said, and waited for no
     /// more: whoever is silent is waited for in blocks.
-    async fn moves_are_made(&self) {
+    ///
+    /// # Panics
+    /// Where Bitcoin Core does not answer.
+    pub async fn moves_are_made(&self) {
         let client = self.network.core.client();
         let mut last = (Vec::new(), Vec::new());
         let mut since = Instant::now();

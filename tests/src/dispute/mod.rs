@@ -8,6 +8,8 @@ mod outcome;
 mod parties;
 mod player;
 mod scene;
+mod sightings;
+mod stranger;
 
 pub use arena::{Arena, Claim, ROUNDS, params};
 pub use liar::{Cover, Field, Liar, Lie, StepLie};
@@ -15,3 +17,5 @@ pub use outcome::{CLAIMED, Defeat, Loses, defeat, for_lies, moves};
 pub use parties::{DEPLOYMENT, Parties, Side};
 pub use player::{Chooses, Play};
 pub use scene::Scene;
+pub use sightings::Sightings;
+pub use stranger::Stranger;
