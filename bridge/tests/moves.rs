@@ -6,8 +6,10 @@ mod common;
 use bitsect_bridge::game::{Go, Item, Opening, Part, Stage, Subject};
 use bitsect_bridge::graph::{Signatures, SlotGraph};
 use bitsect_bridge::params::Rounds;
-use bitsect_bridge::slot::{BranchEnd, Main, Position};
+use bitsect_bridge::secret::ClaimItem;
+use bitsect_bridge::slot::{BranchEnd, Hand, Main, Position};
 use bitsect_judge::leaf::Value;
+use bitsect_judge::winternitz::{MemoryStore, Signer};
 use bitsect_machine::address::SHA256_PREIMAGE;
 use common::play::Game;
 use common::{Parties, outpoint, params, program};
@@ -160,7 +162,7 @@ fn a_state_behind_the_claim_is_refuted_at_once() {
 fn a_claim_of_too_many_units_or_of_none_is_refused() {
     with_slot(1, |parties, graph, signatures| {
         for (count, valid) in [
-            (1, true),
+            (1_u32, true),
             (15, true),
             (0, false),
             (16, false),
@@ -168,14 +170,28 @@ fn a_claim_of_too_many_units_or_of_none_is_refused() {
             (0x1000_0001, false),
         ] {
             let mut game = Game::new(parties, graph, signatures);
-            let mut hand = bitsect_bridge::slot::Hand::new(
+            let path = Parties::path(0);
+            // Past the hand, which refuses what the leaf does before it signs.
+            let mut store = MemoryStore::default();
+            let mut signer = Signer::new(parties.operator_seed.winternitz(), &mut store);
+            let signed = signer.sign(&path.claim(ClaimItem::Count), &count.to_le_bytes());
+            let state = signer.sign(&path.claim(ClaimItem::State), &[9; 24]);
+            let claim = game.actor().claim(&signed.unwrap(), &state.unwrap()).unwrap();
+            let mut hand = Hand::new(
                 parties.operator_seed.clone(),
                 parties.operator,
-                bitsect_judge::winternitz::MemoryStore::default(),
+                MemoryStore::default(),
             );
-            let claim = hand
-                .claim(&game.actor(), &Parties::path(0), count, &[9; 24])
-                .unwrap();
+            match hand.claim(&game.actor(), &path, count, &[9; 24]) {
+                Ok(by_hand) => assert_eq!((by_hand, true), (claim.clone(), valid), "{count}"),
+                Err(error) => {
+                    let rule =
+                        format!("count: expected 1 to 15, fewer than the search's intervals, got {count}");
+                    assert_eq!((error.to_string(), false), (rule, valid));
+                    // Nothing was signed: the slot's claim is still free.
+                    hand.claim(&game.actor(), &path, 1, &[9; 24]).unwrap();
+                }
+            }
             assert_eq!(game.is_valid(&claim), valid, "{count}");
             if valid {
                 game.confirm(&claim);

@@ -136,9 +136,10 @@ fn run(args: RunArgs) -> eyre::Result<()> {
     let Some(key_file) = config.key_file.clone() else {
         return Err(needs("run", "key_file"));
     };
+    let chain_file = config.node.chain_file.clone();
     serve(config, |challenger| {
         let program = challenger.chain();
-        let (deployment, deployed) = read_slots(&slots, program.program()?)?;
+        let (deployment, deployed) = read_slots(&slots, &chain_file, program.program()?)?;
         let hands = Hands::read(&key_file, &deployment)?;
         let side = if args.dry_run {
             Side::DryRun(hands)
@@ -151,11 +152,11 @@ fn run(args: RunArgs) -> eyre::Result<()> {
 
 fn watch(args: WatchArgs) -> eyre::Result<()> {
     let config = args.config.resolve()?;
-    let slots = config.slots.clone();
+    let (slots, chain_file) = (config.slots.clone(), config.node.chain_file.clone());
     serve(config, |challenger| {
         let Some(slots) = &slots else { return Ok(()) };
         let program = challenger.chain();
-        let (_, deployed) = read_slots(slots, program.program()?)?;
+        let (_, deployed) = read_slots(slots, &chain_file, program.program()?)?;
         challenger.dispute(deployed, Side::Watch).map(drop)
     })
 }
@@ -164,8 +165,8 @@ fn needs(option: &'static str, needs: &'static str) -> eyre::Report {
     eyre::Report::new(ConfigError::Needs { option, needs })
 }
 
-fn read_slots(files: &SlotFiles, program: &[u8]) -> eyre::Result<(Deployment, Deployed)> {
-    Deployed::read(&files.deployment, &files.committee_store, program)
+fn read_slots(files: &SlotFiles, chain_file: &Path, program: &[u8]) -> eyre::Result<(Deployment, Deployed)> {
+    Deployed::read(&files.deployment, &files.committee_store, chain_file, program)
 }
 
 /// Runs a challenger with what `prepare` adds to it.
@@ -247,7 +248,7 @@ async fn explain_slot(config: &Config, rpc_url: Option<String>, slot: usize) -> 
     };
     let file = ChainFile::read(&config.node.chain_file).wrap_err("failed to read the chain file")?;
     let chain: Arc<dyn Chain> = true_chain(config, &file, rpc_url)?.into();
-    let (_, deployed) = read_slots(files, chain.program()?)?;
+    let (_, deployed) = read_slots(files, &config.node.chain_file, chain.program()?)?;
     let path = dispute::store_file(&config.node.data_dir)?;
     let failed = || format!("failed to use the challenger's file {}", path.display());
     let store = DaemonStore::open(&path, deployed.hash).wrap_err_with(failed)?;

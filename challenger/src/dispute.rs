@@ -122,17 +122,21 @@ pub fn runner(chain: &dyn Chain, deployed: &Deployed) -> eyre::Result<Runner> {
 }
 
 impl Deployed {
-    /// Builds the slots of a deployment file, with the signatures in the committee's store. `program` has the chain's
-    /// parameters in it.
+    /// Builds the slots of a deployment file, with the signatures in the committee's store. `program` has the parameters
+    /// of the chain file's chain in it.
     ///
     /// # Errors
-    /// Where the set-up is not complete, or of another program.
+    /// Where the deployment is of another chain, or the set-up is not complete, or of another program.
     pub fn read(
         deployment: &Path,
         committee_store: &Path,
+        chain_file: &Path,
         program: &[u8],
     ) -> eyre::Result<(Deployment, Self)> {
         let deployment = Deployment::read(deployment).wrap_err("failed to read the deployment")?;
+        deployment
+            .verify_chain(chain_file)
+            .wrap_err("failed to use the deployment for this chain")?;
         let slots = setup::ready(&deployment, committee_store, program)
             .wrap_err_with(|| format!("failed to read the set-up in {}", committee_store.display()))?;
         let section = Section::of(&deployment).wrap_err("failed to read the deployment")?;
@@ -174,5 +178,46 @@ impl Hands {
             pairs: seat.pairs,
             wallet: setup::wallet_keys(&keys, deployment.network),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::Network;
+    use bitsect_bridge::committee::{Digest, Member, Role, Seed};
+
+    #[test]
+    fn a_deployment_of_another_chain_is_refused_before_its_set_up_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, chain_file) = (dir.path().join("deployment.toml"), dir.path().join("chain.toml"));
+        let member = |number: u8, role| {
+            let keys = MemberKeys::from_seed(Seed::new([number; 32]));
+            Member {
+                name: format!("member-{number}"),
+                role,
+                identity: keys.identity(),
+                signing: keys.signing(),
+                url: "http://127.0.0.1:1".into(),
+            }
+        };
+        let deployment = Deployment {
+            network: Network::Regtest,
+            chain: Digest([7; 32]),
+            members: vec![member(1, Role::Operator), member(2, Role::Challenger)],
+            graph: toml::Table::new(),
+        };
+        std::fs::write(&file, deployment.to_toml().unwrap()).unwrap();
+        std::fs::write(&chain_file, "another chain").unwrap();
+        let hash = bitsect_bridge::committee::chain_file_hash(&chain_file).unwrap();
+        let error = Deployed::read(&file, &dir.path().join("none"), &chain_file, &[]);
+        let error = format!("{:#}", error.map(drop).unwrap_err());
+        for named in [
+            "chain: expected",
+            &hash.to_string(),
+            &deployment.chain.to_string(),
+        ] {
+            assert!(error.contains(named), "{error} names {named}");
+        }
     }
 }

@@ -19,6 +19,8 @@ use bitsect_vm::record::UnitRecord;
 pub use error::ChainError;
 pub use input::{UnitInput, unit_input};
 pub use rpc::RpcChain;
+#[cfg(test)]
+pub(crate) use run::tests::{elf, input as unit_of};
 pub use run::{ProgramFault, Progress, Run, RunError, Runner, RunnerConfig};
 pub use trace::{End, TRACE_STEPS, Trace, TraceError, path_nodes};
 

@@ -278,7 +278,7 @@ fn lock(cache: &Mutex<Cache<Run>>) -> MutexGuard<'_, Cache<Run>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::chain::{End, path_nodes};
     use bitsect_vm::record::UnitRecord;
@@ -288,7 +288,7 @@ mod tests {
     const BAD: u32 = 0;
 
     /// An ELF file of one segment, which is the text.
-    fn elf(words: &[u32]) -> Vec<u8> {
+    pub(crate) fn elf(words: &[u32]) -> Vec<u8> {
         const START: u32 = 0x1_0000;
         let size = 4 * words.len() as u32;
         let mut file = b"\x7fELF\x01\x01\x01".to_vec();
@@ -311,7 +311,7 @@ mod tests {
         file
     }
 
-    fn input(advice: u8) -> UnitInput {
+    pub(crate) fn input(advice: u8) -> UnitInput {
         let record = UnitRecord {
             before: B256::repeat_byte(1),
             advice: B256::ZERO,

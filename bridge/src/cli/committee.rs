@@ -4,7 +4,7 @@ use eyre::WrapErr;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::member::{birthday, client, follower, read_program};
+use super::member::{birthday, client, follower, read_program, verify_chain};
 use crate::committee::{CommitteeCommand, Deployment, Party, Place};
 use crate::setup::{FundConfig, PartySecrets, SetupBuilder, fund, payout_address};
 
@@ -31,6 +31,7 @@ async fn prepare(
     party: Option<Party>,
     stop: CancellationToken,
 ) -> eyre::Result<SetupBuilder> {
+    verify_chain(&config, &deployment)?;
     let program = read_program(&config)?;
     let network = deployment.network;
     let hash = deployment.hash()?;

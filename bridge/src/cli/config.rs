@@ -99,6 +99,8 @@ macro_rules! layer {
 layer! {
     /// Deployment file, the same for every member.
     deployment: PathBuf, "BITSECT_BRIDGE_DEPLOYMENT";
+    /// Chain file, as every party to the chain has it: what the deployment is of is compared with it where it is given.
+    chain_file: PathBuf, "BITSECT_BRIDGE_CHAIN_FILE";
     /// The member's key file.
     key: PathBuf, "BITSECT_BRIDGE_KEY";
     /// The member's folder: its store, its wallet, what it has signed.

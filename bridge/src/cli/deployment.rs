@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bitcoin::Network;
-use bitcoin::hashes::{Hash, sha256};
 use clap::Args;
 use eyre::WrapErr;
 use serde::Deserialize;
 
 use super::config::Config;
-use super::member::read_program;
-use crate::committee::{Deployment, Digest, Member};
+use super::member::{given, read_program};
+use crate::committee::{Deployment, Digest, Member, chain_file_hash};
 use crate::params::{Params, Rounds};
 use crate::setup::{Section, SlotEntry, program_hash};
 
@@ -21,9 +20,6 @@ pub(super) struct DeploymentArgs {
     /// The Bitcoin network: bitcoin, testnet4, signet, regtest.
     #[arg(long)]
     network: Network,
-    /// The chain file, as every party to the chain has it.
-    #[arg(long)]
-    chain_file: PathBuf,
     /// Files with what `committee keygen` printed, in the order of the members.
     #[arg(long = "members", required = true, num_args = 1..)]
     members: Vec<PathBuf>,
@@ -124,8 +120,8 @@ impl ParamsArgs {
 /// Prints the file.
 pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
     let program = read_program(config)?;
-    let chain = std::fs::read(&args.chain_file)
-        .wrap_err_with(|| format!("failed to read the chain file {}", args.chain_file.display()))?;
+    let chain = chain_file_hash(given(&config.layer.chain_file, "chain_file")?);
+    let chain = chain.wrap_err("failed to make the deployment")?;
     let mut members = Vec::new();
     for path in &args.members {
         let failed = || format!("failed to read the entry {}", path.display());
@@ -141,7 +137,7 @@ pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
     };
     let deployment = Deployment {
         network: args.network,
-        chain: Digest(sha256::Hash::hash(&chain).to_byte_array()),
+        chain,
         members,
         graph: section.to_table()?,
     };

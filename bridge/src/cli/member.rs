@@ -34,7 +34,18 @@ pub(super) fn given<'a, T>(value: &'a Option<T>, option: &'static str) -> Result
 
 pub(super) fn read_deployment(config: &Config) -> eyre::Result<Deployment> {
     let path = given(&config.layer.deployment, "deployment")?;
-    Deployment::read(path).wrap_err("failed to read the deployment")
+    let deployment = Deployment::read(path).wrap_err("failed to read the deployment")?;
+    verify_chain(config, &deployment)?;
+    Ok(deployment)
+}
+
+/// Checks that a deployment is of the chain whose file the options name, if they do.
+pub(super) fn verify_chain(config: &Config, deployment: &Deployment) -> eyre::Result<()> {
+    let Some(path) = &config.layer.chain_file else {
+        return Ok(());
+    };
+    let verified = deployment.verify_chain(path);
+    verified.wrap_err("failed to use the deployment for this chain")
 }
 
 pub(super) fn read_keys(config: &Config) -> eyre::Result<MemberKeys> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Network, XOnlyPublicKey};
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,14 @@ pub enum DeploymentError {
     /// The file cannot be read.
     #[error("deployment file {}: {source}", path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// The chain file cannot be read.
+    #[error("chain file {}: {source}", path.display())]
+    ChainFile {
         /// The file.
         path: PathBuf,
         /// The operating system's answer.
@@ -230,6 +239,19 @@ impl Deployment {
         encode_table(&self.graph, "graph", 0, &mut sink)
     }
 
+    /// Checks that the deployment is of the chain of a chain file.
+    ///
+    /// # Errors
+    /// [`DeploymentError::Value`] of `chain`; [`DeploymentError::ChainFile`].
+    pub fn verify_chain(&self, chain_file: &Path) -> Result<(), DeploymentError> {
+        let hash = chain_file_hash(chain_file)?;
+        if self.chain != hash {
+            let expected = format!("{hash}, the SHA-256 of the chain file {}", chain_file.display());
+            return Err(wrong("chain", expected, self.chain));
+        }
+        Ok(())
+    }
+
     /// Computes the hash that members compare and that every message carries.
     ///
     /// # Errors
@@ -289,6 +311,18 @@ impl Deployment {
         }
         Ok(id)
     }
+}
+
+/// Computes the hash by which a deployment names its chain: the SHA-256 of the chain file, byte for byte.
+///
+/// # Errors
+/// [`DeploymentError::ChainFile`].
+pub fn chain_file_hash(path: &Path) -> Result<Digest, DeploymentError> {
+    let bytes = std::fs::read(path).map_err(|source| DeploymentError::ChainFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Digest(sha256::Hash::hash(&bytes).to_byte_array()))
 }
 
 fn wrong(field: &str, expected: impl fmt::Display, got: impl fmt::Display) -> DeploymentError {
@@ -482,6 +516,26 @@ mod tests {
             let error = other.verify().unwrap_err().to_string();
             assert!(error.contains(named), "{error} names {named}");
         }
+    }
+
+    #[test]
+    fn another_chain_is_named_with_both_hashes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bitsect.chain.toml");
+        std::fs::write(&path, "abc").unwrap();
+        // FIPS 180-4's own example.
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let mut deployment = deployment();
+        let error = deployment.verify_chain(&path).unwrap_err().to_string();
+        let got = deployment.chain.to_string();
+        for named in ["chain: expected", hash, "SHA-256 of the chain file", &got] {
+            assert!(error.contains(named), "{error} names {named}");
+        }
+        deployment.chain = chain_file_hash(&path).unwrap();
+        assert_eq!(deployment.chain.to_string(), hash);
+        deployment.verify_chain(&path).unwrap();
+        let missing = deployment.verify_chain(&dir.path().join("none")).unwrap_err();
+        assert!(matches!(missing, DeploymentError::ChainFile { .. }), "{missing}");
     }
 
     #[test]

@@ -32,7 +32,7 @@ use bitcoin::taproot::TapNodeHash;
 pub use aggregate::{Aggregate, AggregateError};
 pub use cli::{CommitteeCommand, Party, Place};
 pub use client::ClientError;
-pub use deployment::{Deployment, DeploymentError, Member, MemberId, Role};
+pub use deployment::{Deployment, DeploymentError, Member, MemberId, Role, chain_file_hash};
 pub use digest::Digest;
 pub use fault::{Fault, FaultCause};
 pub use keys::{KeyError, MemberKeys, Seed};

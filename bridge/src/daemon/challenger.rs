@@ -11,6 +11,7 @@ use super::store::DaemonStore;
 use crate::chain::{Chain, ChainError};
 use crate::game::Stage;
 use crate::game::challenger::{Reply, reason, reply};
+use crate::game::truth::Unknown;
 use crate::secret::PairPath;
 use crate::slot::{Claimed, Duty, Hand, Main, challenger_duties};
 use crate::transaction::NEXT_OUTPUT;
@@ -221,7 +222,11 @@ impl Challenger {
                 tracing::error!(slot, pair, ?stage, ?other, "no move: the branch will be lost");
                 Ok(None)
             }
-            Err(need) => Ok(Some(Wanted { slot, position, need })),
+            Err(Unknown::Need(need)) => Ok(Some(Wanted { slot, position, need })),
+            Err(Unknown::Broken(error)) => {
+                tracing::error!(slot, pair, ?stage, %error, "no move: it is tried again at the next block");
+                Ok(None)
+            }
         }
     }
 

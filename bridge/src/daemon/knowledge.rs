@@ -2,14 +2,14 @@
 
 use core::ops::Range;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::B256;
-use bitsect_machine::{Oracle, Sha256Preimage};
+use bitsect_machine::{Machine, Oracle, Sha256Preimage};
 
-use crate::chain::{Chain, ChainError, Run, RunError, Runner, Trace, unit_input};
+use crate::chain::{Chain, ChainError, Run, RunError, Runner, Trace, TraceError, unit_input};
 use crate::game::position::Position;
-use crate::game::truth::{Need, Path, Place, Truth};
+use crate::game::truth::{Broken, Need, Path, Place, Truth, Unknown};
 use crate::game::units;
 
 /// Traces that are kept at once: of the unit that is played about, by the prover's input and by the true one.
@@ -25,6 +25,14 @@ pub struct Knowledge {
     states: BTreeMap<u64, B256>,
     inputs: BTreeMap<u64, [u8; 64]>,
     traces: HashMap<[u8; 64], Arc<Trace>>,
+    restored: Mutex<Option<Restored>>,
+}
+
+/// The machine that was asked of last. A move asks many things of one state, and to restore it takes a run from a snapshot.
+struct Restored {
+    input: [u8; 64],
+    step: u64,
+    machine: Machine,
 }
 
 /// Why something cannot be known now.
@@ -61,6 +69,7 @@ impl Knowledge {
             states: BTreeMap::new(),
             inputs: BTreeMap::new(),
             traces: HashMap::new(),
+            restored: Mutex::new(None),
         }
     }
 
@@ -138,6 +147,40 @@ impl Knowledge {
         let need = Need { input: *input, step };
         self.traces.get(input).map(Arc::as_ref).ok_or(need)
     }
+
+    /// Asks the machine before a step, which is restored unless it was asked last; `None` where it cannot be computed for
+    /// want of a preimage.
+    fn ask<T>(
+        &self,
+        input: &[u8; 64],
+        step: u64,
+        question: impl FnOnce(&mut Machine, &Trace) -> T,
+    ) -> Result<Option<T>, Unknown> {
+        let trace = self.trace(input, step)?;
+        // Who panics in a question leaves a machine that knows less or more of its tree, and is the same state.
+        let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
+        if restored
+            .as_ref()
+            .is_none_or(|last| (last.input, last.step) != (*input, step))
+        {
+            // The last one's memory goes before there is another.
+            *restored = None;
+            let machine = trace.machine_at(step).map_err(|error| broken(step, &error))?;
+            *restored = machine.map(|machine| Restored {
+                input: *input,
+                step,
+                machine,
+            });
+        }
+        Ok(restored.as_mut().map(|last| question(&mut last.machine, trace)))
+    }
+}
+
+fn broken(step: u64, error: &TraceError) -> Broken {
+    Broken {
+        step,
+        reason: error.to_string(),
+    }
 }
 
 impl Truth for Knowledge {
@@ -153,22 +196,19 @@ impl Truth for Knowledge {
         self.inputs.get(&units).copied()
     }
 
-    fn machine_state(&self, input: &[u8; 64], step: u64) -> Result<Option<B256>, Need> {
+    fn machine_state(&self, input: &[u8; 64], step: u64) -> Result<Option<B256>, Unknown> {
         let state = self.trace(input, step)?.state_at(step);
-        state.map_err(|_| Need { input: *input, step })
+        Ok(state.map_err(|error| broken(step, &error))?)
     }
 
-    fn path(&self, input: &[u8; 64], step: u64, place: Place) -> Result<Path, Need> {
-        let trace = self.trace(input, step)?;
-        let failed = |_| Need { input: *input, step };
-        let Some(mut machine) = trace.machine_at(step).map_err(failed)? else {
-            return Ok(Path::default());
-        };
-        let known = machine.known_path(place.address, place.level, trace.input().preimages());
-        Ok(match known.leaf {
+    fn path(&self, input: &[u8; 64], step: u64, place: Place) -> Result<Path, Unknown> {
+        let known = self.ask(input, step, |machine, trace| {
+            machine.known_path(place.address, place.level, trace.input().preimages())
+        })?;
+        Ok(known.map_or_else(Path::default, |known| match known.leaf {
             Some(leaf) => Path::to_leaf(place.address, leaf, &known.siblings),
             None => Path::to_node(place, known.node, &known.siblings),
-        })
+        }))
     }
 
     fn sha256(&self, digest: &B256) -> Option<Sha256Preimage> {
@@ -176,5 +216,69 @@ impl Truth for Knowledge {
         traces
             .filter_map(|trace| trace.input().preimages().sha256(digest))
             .next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitsect_machine::address::{A0, CONTROL, REGISTERS};
+
+    use crate::chain::{RpcChain, RunnerConfig, elf, unit_of};
+
+    /// `addi a0, a0, 1`, and `j -4`.
+    const COUNT: [u32; 2] = [0x0015_0513, 0xffdf_f06f];
+    const STEPS: u64 = 64;
+
+    async fn known() -> (Knowledge, [u8; 64]) {
+        let config = RunnerConfig {
+            steps: STEPS,
+            ..RunnerConfig::default()
+        };
+        let runner = Runner::new(&elf(&COUNT), config).unwrap();
+        let chain = RpcChain::new("http://127.0.0.1:1", None).unwrap();
+        let unit = unit_of(0);
+        let input = *unit.leaf();
+        let trace = runner.start(unit).trace().await.unwrap();
+        let mut knowledge = Knowledge::new(Arc::new(chain), runner, 0);
+        knowledge.insert(input, trace);
+        (knowledge, input)
+    }
+
+    #[tokio::test]
+    async fn a_machine_is_restored_once_for_all_that_is_asked_of_it() {
+        let (knowledge, input) = known().await;
+        let (count, control) = (Place::leaf(REGISTERS + 4 * u32::from(A0)), Place::leaf(CONTROL));
+        let ask = |step, place| knowledge.path(&input, step, place).unwrap();
+        let (third, last) = (ask(3, count), ask(7, count));
+        assert_ne!(third, last);
+        // What is kept answers for its step: another state in its place is not noticed.
+        if let Some(kept) = knowledge.restored.lock().unwrap().as_mut() {
+            kept.step = 3;
+        }
+        assert_eq!(ask(3, count), last);
+        // Another step, or input, is restored anew, and all of it is the same state.
+        for (step, expected) in [(7, &last), (3, &third)] {
+            assert_eq!(&ask(step, count), expected);
+            let root = knowledge.machine_state(&input, step).unwrap();
+            assert_eq!((ask(step, control).root(), expected.root()), (root, root));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_fails_is_no_run_that_is_needed() {
+        let (knowledge, input) = known().await;
+        let (place, step) = (Place::leaf(0), STEPS + 1);
+        let expected = Unknown::Broken(Broken {
+            step,
+            reason: format!("step: got {step}, must be at most {STEPS}"),
+        });
+        assert_eq!(knowledge.path(&input, step, place), Err(expected.clone()));
+        assert_eq!(knowledge.machine_state(&input, step), Err(expected));
+        let need = Need {
+            input: [0; 64],
+            step: 1,
+        };
+        assert_eq!(knowledge.path(&[0; 64], 1, place), Err(need.into()));
     }
 }

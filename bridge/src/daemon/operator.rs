@@ -243,6 +243,10 @@ impl<P: Prover> Operator<P> {
             Err(AnswerError::Need(need)) => {
                 return Ok(Some(Wanted { slot, position, need }));
             }
+            Err(AnswerError::Broken(error)) => {
+                tracing::error!(slot, pair, ?stage, %error, "no answer: it is tried again at the next block");
+                return Ok(None);
+            }
             Err(error) => {
                 tracing::error!(slot, pair, ?stage, %error, "no answer: the branch will be lost");
                 return Ok(None);

@@ -14,6 +14,8 @@ use bitsect_judge::winternitz::{KeyPath, SignatureStore};
 use bitsect_l1::BlockRef;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+use crate::identity::{OtherFile, identify};
+
 const SIGNED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("signed");
 const SEEN: TableDefinition<'_, (u32, u32, u32), &[u8]> = TableDefinition::new("seen");
 const BLOCKS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("blocks");
@@ -45,15 +47,8 @@ pub enum DaemonStoreError {
     #[error("daemon's file: {0}")]
     Database(#[from] Box<redb::Error>),
     /// It is of another deployment, or format.
-    #[error("daemon's file: {field}: expected {expected}, got {got}")]
-    Other {
-        /// The field.
-        field: &'static str,
-        /// What is expected.
-        expected: String,
-        /// What the file has.
-        got: String,
-    },
+    #[error("daemon's file: {0}")]
+    Other(OtherFile),
     /// A transaction in it cannot be read.
     #[error("daemon's file: transaction of slot {slot} in block {height}: {error}")]
     Transaction {
@@ -67,6 +62,7 @@ pub enum DaemonStoreError {
 }
 
 crate::from_redb!(DaemonStoreError);
+crate::from_not_ours!(DaemonStoreError);
 
 fn key(path: &KeyPath) -> [u8; 48] {
     let mut key = [0; 48];
@@ -88,24 +84,7 @@ impl DaemonStore {
         let database = Database::create(path)?;
         let write = database.begin_write()?;
         {
-            let mut meta = write.open_table(META)?;
-            for (field, bytes) in [
-                ("format", FORMAT.to_be_bytes().to_vec()),
-                ("deployment", deployment.to_vec()),
-            ] {
-                let got = meta.get(field)?.map(|value| value.value().to_vec());
-                match got {
-                    None => drop(meta.insert(field, bytes.as_slice())?),
-                    Some(got) if got != bytes => {
-                        return Err(DaemonStoreError::Other {
-                            field,
-                            expected: hex::encode(bytes),
-                            got: hex::encode(got),
-                        });
-                    }
-                    Some(_) => {}
-                }
-            }
+            identify(&mut write.open_table(META)?, FORMAT, &deployment)?;
             write.open_table(SIGNED)?;
             write.open_table(SEEN)?;
             write.open_table(BLOCKS)?;
@@ -249,10 +228,10 @@ mod tests {
         let other = DaemonStore::open(&file, B256::repeat_byte(2)).unwrap_err();
         assert!(matches!(
             other,
-            DaemonStoreError::Other {
+            DaemonStoreError::Other(OtherFile {
                 field: "deployment",
                 ..
-            }
+            })
         ));
     }
 

@@ -13,7 +13,7 @@ use super::position::{Position, Turn};
 use super::search::Search;
 use super::stage::{Form, Go, Opening, Part, Stage, Subject, path, trace, units};
 use super::subject::{Content, word_at};
-use super::truth::{Need, Path, Truth};
+use super::truth::{Path, Truth, Unknown};
 use crate::params::PATH_ARITY;
 
 /// Where content lies on a path: below the node at level 0.
@@ -35,8 +35,8 @@ pub enum Reply {
 /// Gives the honest challenger's reply to the last answer.
 ///
 /// # Errors
-/// Where the machine has to run first.
-pub fn reply<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Reply, Need> {
+/// Where the machine has to run first, or failed.
+pub fn reply<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Reply, Unknown> {
     if position.turn() != Turn::Challenger {
         return Ok(Reply::NotAsked);
     }
@@ -103,7 +103,10 @@ fn ends(search: Search, choices: &[u8]) -> Vec<u64> {
 }
 
 /// Finds the first interval whose ends are like this.
-fn first(ends: &[u64], mut is: impl FnMut(u64, u64) -> Result<bool, Need>) -> Result<Option<Reply>, Need> {
+fn first(
+    ends: &[u64],
+    mut is: impl FnMut(u64, u64) -> Result<bool, Unknown>,
+) -> Result<Option<Reply>, Unknown> {
     for (option, pair) in (0..).zip(ends.windows(2)) {
         if let [start, end] = *pair
             && is(start, end)?
@@ -135,7 +138,7 @@ fn of_units<T: Truth + ?Sized>(position: &Position, truth: &T) -> Option<Reply> 
     })
 }
 
-fn of_link<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Need> {
+fn of_link<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Unknown> {
     let (Some(input), Some(unit)) = (position.input(), position.unit()) else {
         return Ok(None);
     };
@@ -163,7 +166,7 @@ fn link_leaf<T: Truth + ?Sized>(
     position: &Position,
     opening: Opening,
     truth: &T,
-) -> Result<Option<[u8; 64]>, Need> {
+) -> Result<Option<[u8; 64]>, Unknown> {
     let Some((input, (step, place))) = position.input().zip(link_place(position, opening)) else {
         return Ok(None);
     };
@@ -182,16 +185,18 @@ fn is_well(position: &Position, opening: Opening, leaf: &[u8; 64]) -> bool {
     }
 }
 
-fn of_trace<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Need> {
+fn of_trace<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Unknown> {
     let Some(input) = position.input() else {
         return Ok(None);
     };
-    let right = |at: u64| Ok(same(position.machine_state(at), truth.machine_state(&input, at)?));
+    let right = |at: u64| -> Result<bool, Unknown> {
+        Ok(same(position.machine_state(at), truth.machine_state(&input, at)?))
+    };
     let ends = ends(trace(position.rounds()), &position.step_choices());
     first(&ends, |start, end| Ok(right(start)? && !right(end)?))
 }
 
-fn of_step<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Need> {
+fn of_step<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Unknown> {
     let known = (position.input(), position.step(), position.step_claim());
     let (Some(input), Some(at), Some(claim)) = known else {
         return Ok(None);
@@ -236,7 +241,7 @@ fn is_false(subject: Subject, claim: &StepClaim, step: &KnownStep) -> bool {
     }
 }
 
-fn of_link_content<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Need> {
+fn of_link_content<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Unknown> {
     let Some(opening) = position.opening() else {
         return Ok(None);
     };
@@ -252,7 +257,7 @@ fn of_link_content<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<
     Ok((leaf != Some(published)).then_some(Reply::Choose(Go::Read as u8)))
 }
 
-fn of_step_content<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Need> {
+fn of_step_content<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<Reply>, Unknown> {
     let known = (position.input(), position.step(), position.step_claim());
     let (Some(input), Some(at), Some(claim)) = known else {
         return Ok(None);
@@ -301,7 +306,7 @@ fn reads_another(subject: Subject, claim: &StepClaim, leaf: &[u8; 64]) -> bool {
     word.is_some_and(|(address, word)| word_at(leaf, address) != word)
 }
 
-fn of_path<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Result<Option<Reply>, Need> {
+fn of_path<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Result<Option<Reply>, Unknown> {
     let Some(ways) = Ways::of(position, part, truth)? else {
         return Ok(None);
     };
@@ -352,7 +357,7 @@ fn of_path<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Res
 }
 
 /// Whether the content of a leaf that is written is what lies there. What a call brings was judged before.
-fn is_right_before_write<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<bool, Need> {
+fn is_right_before_write<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<bool, Unknown> {
     let known = (position.input(), position.step(), position.step_claim());
     let (Some(input), Some(at), Some(claim)) = known else {
         return Ok(false);

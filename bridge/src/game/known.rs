@@ -9,7 +9,7 @@ use bitsect_machine::{Instruction, execute, memory_address};
 use super::position::Position;
 use super::stage::{Go, Opening, Part, Subject};
 use super::subject::{Content, register, word_at};
-use super::truth::{Need, Path, Place, Truth};
+use super::truth::{Path, Place, Truth, Unknown};
 
 /// What writes data; control is written after it.
 const DATA: [Subject; 5] = [
@@ -50,12 +50,12 @@ impl<'a, T: Truth + ?Sized> Before<'a, T> {
     /// Gives the way to a place.
     ///
     /// # Errors
-    /// Where the machine has to run first.
-    pub fn path(&self, place: Place) -> Result<Path, Need> {
+    /// Where the machine has to run first, or failed.
+    pub fn path(&self, place: Place) -> Result<Path, Unknown> {
         self.truth.path(self.input, self.step, place)
     }
 
-    fn word(&self, address: u32) -> Result<Option<u32>, Need> {
+    fn word(&self, address: u32) -> Result<Option<u32>, Unknown> {
         let leaf = self.path(Place::leaf(address))?.leaf();
         Ok(leaf.map(|leaf| word_at(&leaf, address)))
     }
@@ -63,8 +63,8 @@ impl<'a, T: Truth + ?Sized> Before<'a, T> {
     /// Gives what lies where a subject of this claim reads; `None` where that is not known.
     ///
     /// # Errors
-    /// Where the machine has to run first.
-    pub fn content(&self, subject: Subject, claim: &StepClaim) -> Result<Option<Content>, Need> {
+    /// Where the machine has to run first, or failed.
+    pub fn content(&self, subject: Subject, claim: &StepClaim) -> Result<Option<Content>, Unknown> {
         let path = self.path(subject.read_place(claim))?;
         Ok(match subject {
             Subject::NodeFromHash => path.leaf().map(Content::Key),
@@ -81,8 +81,8 @@ impl<'a, T: Truth + ?Sized> Before<'a, T> {
     /// Gives what is known of the step that comes; `None` where the state is not known.
     ///
     /// # Errors
-    /// Where the machine has to run first.
-    pub fn known_step(&self) -> Result<Option<KnownStep>, Need> {
+    /// Where the machine has to run first, or failed.
+    pub fn known_step(&self) -> Result<Option<KnownStep>, Unknown> {
         let control = self.path(Place::leaf(CONTROL))?;
         let (Some(leaf), Some(root)) = (control.leaf(), control.root()) else {
             return Ok(None);
@@ -112,9 +112,9 @@ impl<'a, T: Truth + ?Sized> Before<'a, T> {
     }
 
     /// Reads what the step reads, and tells whether the memory word is known.
-    fn read_words(&self, claim: &mut StepClaim) -> Result<bool, Need> {
+    fn read_words(&self, claim: &mut StepClaim) -> Result<bool, Unknown> {
         let text = self.truth.text();
-        let register = |number: u8| -> Result<u32, Need> {
+        let register = |number: u8| -> Result<u32, Unknown> {
             // `x0` is zero. Registers and text are in every state: no call reaches them.
             Ok(self.word(register(u32::from(number)))?.unwrap_or_default())
         };
@@ -146,7 +146,7 @@ impl<'a, T: Truth + ?Sized> Before<'a, T> {
     }
 
     /// Finds the roots after the step's writes.
-    fn write(&self, step: &mut KnownStep) -> Result<(), Need> {
+    fn write(&self, step: &mut KnownStep) -> Result<(), Unknown> {
         let claim = &step.claim;
         if let Some(subject) = DATA.into_iter().find(|subject| subject.is_open(claim)) {
             let content = self.content(subject, claim)?.filter(|_| step.knows_word);
@@ -181,8 +181,12 @@ impl Ways {
     /// published step and content.
     ///
     /// # Errors
-    /// Where the machine has to run first.
-    pub fn of<T: Truth + ?Sized>(position: &Position, part: Part, truth: &T) -> Result<Option<Self>, Need> {
+    /// Where the machine has to run first, or failed.
+    pub fn of<T: Truth + ?Sized>(
+        position: &Position,
+        part: Part,
+        truth: &T,
+    ) -> Result<Option<Self>, Unknown> {
         let Some(input) = position.input() else {
             return Ok(None);
         };
@@ -196,7 +200,7 @@ impl Ways {
         position: &Position,
         input: &[u8; 64],
         truth: &T,
-    ) -> Result<Option<Self>, Need> {
+    ) -> Result<Option<Self>, Unknown> {
         let Some((step, place)) = position
             .opening()
             .and_then(|opening| link_place(position, opening))
@@ -211,7 +215,7 @@ impl Ways {
         position: &Position,
         input: &[u8; 64],
         truth: &T,
-    ) -> Result<Option<Self>, Need> {
+    ) -> Result<Option<Self>, Unknown> {
         let found = (position.step(), position.subject(), position.go(Part::Step));
         let ((Some(step), Some(subject), Some(go)), Some(claim)) = (found, position.step_claim()) else {
             return Ok(None);

@@ -11,7 +11,7 @@ use super::position::{Position, Published, Turn};
 use super::search::Search;
 use super::stage::{Go, Item, Opening, Part, Stage, path, trace, units};
 use super::subject::Content;
-use super::truth::{Need, Truth};
+use super::truth::{Broken, Need, Truth, Unknown};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum AnswerError {
     /// The machine has to run first.
     #[error(transparent)]
     Need(#[from] Need),
+    /// The machine failed.
+    #[error(transparent)]
+    Broken(#[from] Broken),
     /// Nothing is asked of the prover.
     #[error("turn: in {stage:?} it is the challenger's")]
     Turn {
@@ -33,6 +36,15 @@ pub enum AnswerError {
         /// What is not known.
         what: &'static str,
     },
+}
+
+impl From<Unknown> for AnswerError {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Need(need) => Self::Need(need),
+            Unknown::Broken(broken) => Self::Broken(broken),
+        }
+    }
 }
 
 /// Gives what an honest prover publishes where it is asked.

@@ -24,6 +24,27 @@ pub struct Need {
     pub step: u64,
 }
 
+/// The machine before a step cannot be made, though it has run: to run it again would not help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the machine before step {step} cannot be made: {reason}")]
+pub struct Broken {
+    /// The step.
+    pub step: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a party does not know a machine state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// The machine has to run first.
+    #[error(transparent)]
+    Need(#[from] Need),
+    /// The machine failed.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
 /// The knowledge of one party. Everything in it is what the party would stake money on.
 ///
 /// Steps are counted from 0, and those of a machine that stopped repeat its state. All methods give the same for the same
@@ -41,14 +62,14 @@ pub trait Truth {
     /// Gives the machine state before a step; `None` where it cannot be computed for want of a preimage.
     ///
     /// # Errors
-    /// Where the machine has to run first.
-    fn machine_state(&self, input: &[u8; 64], step: u64) -> Result<Option<B256>, Need>;
+    /// Where the machine has to run first, or failed.
+    fn machine_state(&self, input: &[u8; 64], step: u64) -> Result<Option<B256>, Unknown>;
 
     /// Gives the way to a node in the machine state before a step, as far as it is known: [`Path::default`] where nothing is.
     ///
     /// # Errors
-    /// Where the machine has to run first.
-    fn path(&self, input: &[u8; 64], step: u64, place: Place) -> Result<Path, Need>;
+    /// Where the machine has to run first, or failed.
+    fn path(&self, input: &[u8; 64], step: u64, place: Place) -> Result<Path, Unknown>;
 
     /// Gives what compresses to a digest.
     fn sha256(&self, digest: &B256) -> Option<Sha256Preimage>;

@@ -9,6 +9,7 @@ use bitcoin::{Transaction, consensus};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::committee::Digest;
+use crate::identity::{OtherFile, identify};
 
 const FILE: &str = "outputs.redb";
 const OUTPUTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("outputs");
@@ -26,15 +27,8 @@ pub enum OutputStoreError {
     #[error("file of outputs: {0}")]
     Database(#[from] Box<redb::Error>),
     /// It is of another deployment, or format.
-    #[error("file of outputs: {field}: expected {expected}, got {got}")]
-    Other {
-        /// The field.
-        field: &'static str,
-        /// What is expected.
-        expected: String,
-        /// What the file has.
-        got: String,
-    },
+    #[error("file of outputs: {0}")]
+    Other(OtherFile),
     /// There is a transaction already.
     #[error("file of outputs: a transaction is there already; a second one would pay twice")]
     Twice,
@@ -44,6 +38,7 @@ pub enum OutputStoreError {
 }
 
 crate::from_redb!(OutputStoreError);
+crate::from_not_ours!(OutputStoreError);
 
 impl OutputStore {
     /// Opens the file of a deployment in a folder, or makes it.
@@ -53,27 +48,7 @@ impl OutputStore {
     pub(super) fn open(folder: &Path, deployment: &Digest) -> Result<Self, OutputStoreError> {
         let database = Database::create(folder.join(FILE))?;
         let write = database.begin_write()?;
-        {
-            let mut table = write.open_table(OUTPUTS)?;
-            let rows = [
-                ("format", FORMAT.to_be_bytes().to_vec()),
-                ("deployment", deployment.0.to_vec()),
-            ];
-            for (field, bytes) in rows {
-                let got = table.get(field)?.map(|value| value.value().to_vec());
-                match got {
-                    None => drop(table.insert(field, bytes.as_slice())?),
-                    Some(got) if got != bytes => {
-                        return Err(OutputStoreError::Other {
-                            field,
-                            expected: hex::encode(bytes),
-                            got: hex::encode(got),
-                        });
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
+        identify(&mut write.open_table(OUTPUTS)?, FORMAT, &deployment.0)?;
         write.commit()?;
         Ok(Self(database))
     }
@@ -145,10 +120,10 @@ mod tests {
         let error = OutputStore::open(dir.path(), &other).unwrap_err();
         assert!(matches!(
             error,
-            OutputStoreError::Other {
+            OutputStoreError::Other(OtherFile {
                 field: "deployment",
                 ..
-            }
+            })
         ));
     }
 }

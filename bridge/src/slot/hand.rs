@@ -51,6 +51,14 @@ pub enum HandError<E> {
         /// The length that there is; zero where it is missing.
         got: usize,
     },
+    /// A claim of no unit, or of as many as the search has intervals: no leaf lets it be made.
+    #[error("count: expected 1 to {most}, fewer than the search's intervals, got {got}")]
+    Count {
+        /// The most units that a claim is about.
+        most: u64,
+        /// The count.
+        got: u32,
+    },
     /// The transaction cannot be made.
     #[error(transparent)]
     Act(#[from] ActError),
@@ -70,7 +78,7 @@ impl<S: SignatureStore> Hand<S> {
     /// Claims that after `count` units the chain state is `state`, cut.
     ///
     /// # Errors
-    /// Where another claim was signed in this slot, or the store fails.
+    /// Where no leaf lets so many units be claimed, another claim was signed in this slot, or the store fails.
     pub fn claim(
         &mut self,
         actor: &Actor<'_>,
@@ -78,6 +86,11 @@ impl<S: SignatureStore> Hand<S> {
         count: u32,
         state: &[u8; 24],
     ) -> Result<Transaction, HandError<S::Error>> {
+        // What is signed here is signed for good, so nothing is that the leaf would refuse.
+        let most = actor.graph.params.rounds.units_total() - 1;
+        if !(1..=most).contains(&u64::from(count)) {
+            return Err(HandError::Count { most, got: count });
+        }
         let mut signer = Signer::new(self.seed.winternitz(), &mut self.store);
         let count = signer.sign(&slot.claim(ClaimItem::Count), &count.to_le_bytes())?;
         let state = signer.sign(&slot.claim(ClaimItem::State), state)?;

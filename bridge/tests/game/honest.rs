@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bitsect_bridge::game::challenger::{Reply, reply};
 use bitsect_bridge::game::position::{Position, Published};
 use bitsect_bridge::game::prover::{AnswerError, answer};
-use bitsect_bridge::game::truth::Need;
+use bitsect_bridge::game::truth::{Need, Unknown};
 use bitsect_bridge::game::{Item, Part, Stage};
 use bitsect_judge::leaf::Value;
 use rand::rngs::StdRng;
@@ -31,7 +31,8 @@ pub fn reply_of(world: &mut World, position: &Position) -> Reply {
     loop {
         match reply(position, world) {
             Ok(reply) => return reply,
-            Err(need) => drop(world.run(need.input)),
+            Err(Unknown::Need(need)) => drop(world.run(need.input)),
+            Err(error) => panic!("{error}"),
         }
     }
 }
@@ -205,5 +206,5 @@ fn a_run_that_is_needed_is_asked_for() {
     let published = answer_of(&mut world, &position);
     position.publish(published).unwrap();
     world.forget(&input);
-    assert_eq!(reply(&position, &world), Err(Need { input, step: 0 }));
+    assert_eq!(reply(&position, &world), Err(Need { input, step: 0 }.into()));
 }

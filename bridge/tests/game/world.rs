@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use alloy_primitives::B256;
 use bitsect_bridge::game::position::{Claim, Position};
-use bitsect_bridge::game::truth::{Need, Path, Place, Truth};
+use bitsect_bridge::game::truth::{Need, Path, Place, Truth, Unknown};
 use bitsect_bridge::params::Rounds;
 use bitsect_judge::step::{StepClaim, cut};
 use bitsect_machine::address::{CONTROL, INPUT, REGISTERS};
@@ -186,7 +186,7 @@ impl Truth for World {
         self.inputs.get(units as usize).copied()
     }
 
-    fn machine_state(&self, input: &Leaf, step: u64) -> Result<Option<B256>, Need> {
+    fn machine_state(&self, input: &Leaf, step: u64) -> Result<Option<B256>, Unknown> {
         let run = self.runs.get(input).ok_or(Need { input: *input, step })?;
         let last = run
             .roots
@@ -195,7 +195,7 @@ impl Truth for World {
         Ok(run.roots.get(step as usize).or(last).copied())
     }
 
-    fn path(&self, input: &Leaf, step: u64, place: Place) -> Result<Path, Need> {
+    fn path(&self, input: &Leaf, step: u64, place: Place) -> Result<Path, Unknown> {
         let root = self.machine_state(input, step)?;
         Ok(root.map_or_else(Path::default, |root| self.store.path(root, place)))
     }

@@ -115,6 +115,10 @@ impl World {
         );
         let text = output(&self.member("olga", &line)).unwrap();
         std::fs::write(self.file("deployment.toml"), text).unwrap();
+        // A file of another chain: nobody contributes to a deployment that is not of it.
+        let other = format!("committee run --chain-file {}", self.file("olga.toml"));
+        let error = output(&self.member("olga", &other)).unwrap_err();
+        assert!(error.contains("deployment file: chain: expected"), "{error}");
         // Coins of blocks that are not old enough cannot be spent.
         let error = output(&self.member("olga", "committee run")).unwrap_err();
         assert!(error.contains("balance: expected at least 0.02"), "{error}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,14 +19,15 @@ struct Inner {
     target: Option<SocketAddr>,
     held: BTreeSet<Kind>,
     alter: Option<Alter>,
-    served: Vec<(Kind, Vec<u8>)>,
 }
 
 #[derive(Clone)]
 pub(super) struct Gate {
     pub url: String,
     inner: Arc<Mutex<Inner>>,
-    served: watch::Sender<usize>,
+    /// Everything that was served, with the lock of the channel. It is taken with that of `inner` held, so whoever has
+    /// it, as those that wait do while they look, must not take `inner`.
+    served: watch::Sender<Vec<(Kind, Vec<u8>)>>,
 }
 
 impl Gate {
@@ -34,7 +36,7 @@ impl Gate {
         let gate = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             inner: Arc::default(),
-            served: watch::Sender::new(0),
+            served: watch::Sender::new(Vec::new()),
         };
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let passing = gate.clone();
@@ -66,13 +68,13 @@ impl Gate {
         if status != StatusCode::OK {
             return answer(status, vec![]);
         }
-        let mut inner = self.inner.lock().unwrap();
+        let inner = self.inner.lock().unwrap();
         // It may have been held or killed while it waited.
         if inner.target != Some(target) || inner.held.contains(&kind) {
             return answer(StatusCode::SERVICE_UNAVAILABLE, vec![]);
         }
-        inner.served.push((kind, body.to_vec()));
-        self.served.send_replace(inner.served.len());
+        self.served
+            .send_modify(|served| served.push((kind, body.to_vec())));
         let altered = inner.alter.as_ref().map(|alter| alter(kind, body.to_vec()));
         answer(StatusCode::OK, altered.unwrap_or(body.to_vec()))
     }
@@ -95,17 +97,34 @@ impl Gate {
 
     /// Everything of a kind that the member has served, in order, as it was before it was changed.
     pub(super) fn served(&self, kind: Kind) -> Vec<Vec<u8>> {
-        let inner = self.inner.lock().unwrap();
-        let of_kind = inner.served.iter().filter(|(served, _)| *served == kind);
+        let served = self.served.borrow();
+        let of_kind = served.iter().filter(|(served, _)| *served == kind);
         of_kind.map(|(_, body)| body.clone()).collect()
     }
 
     /// Waits until so many messages of a kind were served.
     pub(super) async fn until_served(&self, kind: Kind, count: usize) {
+        let enough = |served: &Vec<(Kind, Vec<u8>)>| {
+            let of_kind = served.iter().filter(|(served, _)| *served == kind);
+            of_kind.count() >= count
+        };
         let mut served = self.served.subscribe();
-        served
-            .wait_for(|_| self.served(kind).len() >= count)
-            .await
-            .unwrap();
+        served.wait_for(enough).await.unwrap();
     }
+}
+
+/// A message is noted as served with the gate locked. Who waits for one has the lock of the channel meanwhile, so that
+/// each waited for the other's lock, and the gate for ever, if looking for it took the gate's as well.
+#[tokio::test]
+async fn waiting_for_a_message_needs_no_lock_of_the_gate() {
+    let gate = Gate::new().await;
+    let (waiting, runtime) = (gate.clone(), tokio::runtime::Handle::current());
+    let passing = gate.inner.lock().unwrap();
+    let (sender, looked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime.block_on(waiting.until_served(Kind::Nonces, 0));
+        sender.send(waiting.served(Kind::Nonces).len()).unwrap();
+    });
+    assert_eq!(looked.recv_timeout(Duration::from_secs(20)), Ok(0));
+    drop(passing);
 }
