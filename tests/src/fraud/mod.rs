@@ -24,11 +24,12 @@ use crate::{Rpc, Wallet, until};
 /// Where the verifier's JSON-RPC is, as the devnet has it when no port is named.
 const VERIFIER: &str = "http://127.0.0.1:8546";
 const SEQUENCER: &str = "http://127.0.0.1:8545";
-/// Units that a claim is about: some L1 blocks and the L2 blocks between them.
-const UNITS: u64 = 24;
-/// Searches that are deep enough for a devnet's units, and times that a person can wait for.
+/// Units of the claim behind the one that is lied about.
+const UNITS_BEHIND: u64 = 8;
+/// Searches that are deep enough for the units that a devnet does while the committee sets up and for their steps, and times
+/// that a person can wait for.
 const PARAMS: GameParams = GameParams {
-    unit_rounds: 4,
+    unit_rounds: 5,
     trace_rounds: 13,
     move_timeout_blocks: 30,
     challenge_window_blocks: 60,
@@ -71,20 +72,21 @@ pub async fn run(args: FraudArgs) -> eyre::Result<()> {
         "L2 transaction {hash} is in block {block}, which unit {} executes.",
         start + unit
     );
+    let count = unit + UNITS_BEHIND;
     until("the units of the claim", || async {
-        let count = units(&verifier).await;
-        if count >= start + UNITS {
+        let done = units(&verifier).await;
+        if done >= start + count {
             Ok(())
         } else {
-            Err(format!("{count} units"))
+            Err(format!("{done} units"))
         }
     })
     .await;
     let challenger = stage.start_challenger()?;
-    let count = u32::try_from(UNITS)?;
-    let mut operator = start_liar(&stage, slot.clone(), (count, unit), Where::InTransaction).await?;
+    let claimed = (u32::try_from(count)?, unit);
+    let mut operator = start_liar(&stage, slot.clone(), claimed, Where::InTransaction).await?;
     println!(
-        "\nThe operator claims a false state after {UNITS} units. It lies about unit {}.",
+        "\nThe operator claims a false state after {count} units. It lies about unit {}.",
         start + unit
     );
     println!("The challenger's own view: bitsect-challenger status --metrics-listen {CHALLENGER}\n");
