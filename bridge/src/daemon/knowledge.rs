@@ -161,10 +161,9 @@ impl Truth for Knowledge {
     fn path(&self, input: &[u8; 64], step: u64, place: Place) -> Result<Path, Need> {
         let trace = self.trace(input, step)?;
         let failed = |_| Need { input: *input, step };
-        let Some(mut machine) = trace.machine_at(step).map_err(failed)? else {
+        let Some(known) = trace.path_at(step, place.address, place.level).map_err(failed)? else {
             return Ok(Path::default());
         };
-        let known = machine.known_path(place.address, place.level, trace.input().preimages());
         Ok(match known.leaf {
             Some(leaf) => Path::to_leaf(place.address, leaf, &known.siblings),
             None => Path::to_node(place, known.node, &known.siblings),

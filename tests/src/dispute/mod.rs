@@ -14,4 +14,4 @@ pub use liar::{Cover, Field, Liar, Lie, StepLie};
 pub use outcome::{CLAIMED, Defeat, Loses, defeat, for_lies, moves};
 pub use parties::{DEPLOYMENT, Parties, Side};
 pub use player::{Chooses, Play};
-pub use scene::Scene;
+pub use scene::{Scened, Scenes};

@@ -1,7 +1,7 @@
 //! A challenger that plays honestly in some slots, and falsely in others.
 
-use bitcoin::Amount;
 use bitcoin::key::Keypair;
+use bitcoin::{Amount, Transaction};
 use bitsect_bridge::daemon::{Challenger, Core, Knowledge, Outgoing, Party, PartyError, Wanted};
 use bitsect_bridge::game::Stage;
 use bitsect_bridge::secret::PartySeed;
@@ -22,6 +22,8 @@ pub enum Play {
         chooses: Chooses,
         /// Behind this stage it says nothing; none where it goes on to the end.
         until: Option<Stage>,
+        /// Whether it takes a leaf that wins where there is one.
+        wins: bool,
     },
 }
 
@@ -39,6 +41,7 @@ impl Play {
     pub const SILENT: Self = Self::False {
         chooses: Chooses::From(0),
         until: Some(Stage::Units(0)),
+        wins: false,
     };
 
     /// Whether it asks on behind a stage, if it can.
@@ -77,30 +80,18 @@ pub(super) struct Player {
 }
 
 impl Player {
-    fn falsely(
-        &self,
-        core: &mut Core,
-        slot: usize,
-        (chooses, play): (Chooses, Play),
-    ) -> Result<(), PartyError> {
+    fn falsely(&self, core: &mut Core, slot: usize, play: Play) -> Result<(), PartyError> {
         let params = core.slots()[slot].graph.params;
         for duty in challenger_duties(&params, core.state(slot), self.pair, core.tip()) {
-            let (transaction, deadline) = match duty {
-                Duty::Judge { deadline } => (core.actor(slot).challenge(self.pair, &self.key)?, deadline),
-                Duty::Choose { stage, deadline } if play.goes_on(stage) => {
-                    let path = Parties::path(slot, self.pair);
-                    let published = &core.state(slot).branches[self.pair].published;
-                    let asks = chooses.options(stage).into_iter().find_map(|option| {
-                        let secret = self.seed.secret(&path, stage, option, params.rounds);
-                        let choice = (option, &secret);
-                        let asked = core.actor(slot).ask(self.pair, stage, choice, published);
-                        asked.ok()
-                    });
-                    let Some(transaction) = asks else {
-                        continue;
-                    };
-                    (transaction, deadline)
+            let (transaction, fee, deadline) = match duty {
+                Duty::Judge { deadline } => {
+                    let challenge = core.actor(slot).challenge(self.pair, &self.key)?;
+                    (challenge, Amount::ZERO, deadline)
                 }
+                Duty::Choose { stage, deadline } => match self.reply(core, (slot, stage), play)? {
+                    Some((transaction, fee)) => (transaction, fee, deadline),
+                    None => continue,
+                },
                 _ => continue,
             };
             if core.is_under_way(transaction.input[0].previous_output) {
@@ -110,11 +101,40 @@ impl Player {
                 label: format!("a false move of slot {slot}, challenger {}", self.pair),
                 why: "out of spite".to_owned(),
                 transaction,
-                fee: Amount::ZERO,
+                fee,
                 deadline: deadline - 1,
             })?;
         }
         Ok(())
+    }
+
+    /// Makes what it answers behind a stage, and the fee that it has of its own.
+    fn reply(
+        &self,
+        core: &Core,
+        (slot, stage): (usize, Stage),
+        play: Play,
+    ) -> Result<Option<(Transaction, Amount)>, PartyError> {
+        let Play::False { chooses, wins, .. } = play else {
+            return Ok(None);
+        };
+        let (actor, params) = (core.actor(slot), core.slots()[slot].graph.params);
+        let published = &core.state(slot).branches[self.pair].published;
+        let win = actor.win(self.pair, stage, published).filter(|_| wins);
+        if let Some(win) = win {
+            let verdict = actor.verdict(self.pair, stage, &win, &self.key)?;
+            return Ok(Some((verdict, Amount::from_sat(params.verdict_fee_sats))));
+        }
+        if !play.goes_on(stage) {
+            return Ok(None);
+        }
+        let path = Parties::path(slot, self.pair);
+        let asks = chooses.options(stage).into_iter().find_map(|option| {
+            let secret = self.seed.secret(&path, stage, option, params.rounds);
+            let asked = actor.ask(self.pair, stage, (option, &secret), published);
+            asked.ok()
+        });
+        Ok(asks.map(|transaction| (transaction, Amount::ZERO)))
     }
 }
 
@@ -135,8 +155,8 @@ impl Party for Player {
         match self.plays[slot] {
             Play::Honest => self.honest.act(core, slot, knowledge).await,
             Play::Absent => Ok(vec![]),
-            play @ Play::False { chooses, .. } => {
-                self.falsely(core, slot, (chooses, play))?;
+            play @ Play::False { .. } => {
+                self.falsely(core, slot, play)?;
                 Ok(vec![])
             }
         }
