@@ -68,6 +68,14 @@ async fn false_challenges_of_true_claims_lose_their_stakes_and_claims_end_slowly
     let mut arena = Arena::start(built::built(), (plays.len(), 1), params(ROUNDS)).await;
     arena.operator(&vec![Claim::True(CLAIMED); plays.len()]).await;
     arena.player(0, &plays);
+    let ended = |state: &SlotState| matches!(state.branches[0].position, Position::Ended(_));
+    let states = arena.play_all_until(Side::Operator, "the stakes", ended).await;
+    let claims = states.iter().filter_map(|state| state.claim);
+    let first = claims.map(|claim| claim.height).min().expect("a claim");
+    // Until the first claim may be finalised nothing is left to do.
+    arena
+        .mine_to(first + u32::from(arena.slots[0].graph.params.dispute_window_blocks) - 1)
+        .await;
     let over = |state: &SlotState| !matches!(state.main, Main::Bonded | Main::Claimed);
     let states = arena.play_all_until(Side::Operator, "the end", over).await;
     let faults: Vec<String> = plays

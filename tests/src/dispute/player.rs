@@ -2,8 +2,9 @@
 
 use bitcoin::key::Keypair;
 use bitcoin::{Amount, Transaction};
-use bitsect_bridge::daemon::{Challenger, Core, Knowledge, Outgoing, Party, PartyError, Wanted};
-use bitsect_bridge::game::Stage;
+use bitsect_bridge::daemon::{Challenger, Core, Knowledge, Outgoing, Party, PartyError, Wanted, position};
+use bitsect_bridge::game::position::Position;
+use bitsect_bridge::game::{Stage, units};
 use bitsect_bridge::secret::PartySeed;
 use bitsect_bridge::slot::{Duty, challenger_duties};
 
@@ -129,13 +130,24 @@ impl Player {
             return Ok(None);
         }
         let path = Parties::path(slot, self.pair);
-        let asks = chooses.options(stage).into_iter().find_map(|option| {
+        let position = position(&core.slots()[slot].graph, core.state(slot), self.pair);
+        let options = chooses.options(stage).into_iter();
+        let options = options.filter(|option| position.as_ref().is_some_and(|at| leads_on(at, *option)));
+        let asks = options.into_iter().find_map(|option| {
             let secret = self.seed.secret(&path, stage, option, params.rounds);
             let asked = actor.ask(self.pair, stage, (option, &secret), published);
             asked.ok()
         });
         Ok(asks.map(|transaction| (transaction, Amount::ZERO)))
     }
+}
+
+/// Whether an option is no dead end: no leaf lets it be asked for a unit behind the claim's last.
+fn leads_on(position: &Position, option: u8) -> bool {
+    let search = units(position.rounds());
+    let choices = [position.unit_choices(), vec![option]].concat();
+    let is_unit = matches!(position.stage(), Stage::Units(_));
+    !is_unit || search.interval(&choices).0 < u64::from(position.claim().count)
 }
 
 impl Party for Player {

@@ -1,12 +1,11 @@
 //! Steps of real units' runs, by what they do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use bitsect_bridge::chain::{Trace, unit_input};
 use bitsect_judge::step::StepClaim;
-use bitsect_machine::address::{A7, EXIT, HASH_OF_NODE, NODE_FROM_HASH, SHA256_PREIMAGE};
-use bitsect_machine::{Engine, Instruction, Interpreter, Status};
+use bitsect_machine::address::{A0, A1, A7, EXIT, HASH_OF_NODE, NODE_FROM_HASH, SHA256_PREIMAGE};
+use bitsect_machine::{Engine, Instruction, Interpreter, Machine, Status, memory_address};
 
 use super::arena::Arena;
 use super::liar::{Field, Liar, Lie, StepLie};
@@ -28,8 +27,8 @@ pub struct Scenes(Vec<Scene>);
 
 struct Scene {
     unit: u64,
-    trace: Arc<Trace>,
-    steps: BTreeMap<Kind, Vec<u64>>,
+    end: u64,
+    steps: BTreeMap<Kind, Vec<(u64, StepClaim)>>,
 }
 
 /// A step of a unit's run.
@@ -39,7 +38,7 @@ pub struct Scened {
     pub unit: u64,
     /// The step.
     pub step: u64,
-    /// What is true of it.
+    /// What it reads, as far as registers say it: no word of memory, no roots.
     pub claim: StepClaim,
 }
 
@@ -55,16 +54,16 @@ impl Arena {
             let input = unit_input(self.chain.as_ref(), number, None).await;
             let input = input.expect("the node answers").expect("the unit is done");
             let trace = self.runner.start(input).trace().await.expect("the unit runs");
-            scenes.push(tokio::task::block_in_place(|| Scene::walk(unit, trace)));
+            scenes.push(tokio::task::block_in_place(|| Scene::walk(unit, &trace)));
         }
         Scenes(scenes)
     }
 }
 
 impl Scene {
-    fn walk(unit: u64, trace: Arc<Trace>) -> Self {
+    fn walk(unit: u64, trace: &Trace) -> Self {
         let mut kinds: HashMap<(u32, u32), Kind> = HashMap::new();
-        let mut steps: BTreeMap<Kind, Vec<u64>> = BTreeMap::new();
+        let mut steps: BTreeMap<Kind, Vec<(u64, StepClaim)>> = BTreeMap::new();
         let mut machine = trace.machine_at(0).expect("a machine").expect("it is known");
         let preimages = trace.input().preimages();
         while machine.status() == Status::Running {
@@ -82,25 +81,41 @@ impl Scene {
             }
             let found = steps.get_mut(kind).expect("it was inserted");
             if found.len() < KEPT && (step >= BEGIN || is_call) {
-                found.push(step);
+                found.push((step, read(&machine, word)));
             }
             let stepped = Interpreter.run_to(&mut machine, step + 1, preimages);
             stepped.expect("its preimages are known");
         }
         steps.retain(|_, found| !found.is_empty());
-        Self { unit, trace, steps }
+        let end = trace.end_step();
+        Self { unit, end, steps }
     }
 
     fn find(&self, kind: &str, wanted: &impl Fn(&StepClaim) -> bool) -> Option<Scened> {
-        let text = &self.trace.program().text;
-        let mut steps = self.steps.get(kind)?.iter();
-        steps.find_map(|step| {
-            let witness = self.trace.witness_at(*step).expect("a machine")?;
-            let claim = StepClaim::of(&witness, text);
-            let (unit, step) = (self.unit, *step);
-            wanted(&claim).then_some(Scened { unit, step, claim })
-        })
+        let steps = self.steps.get(kind)?.iter();
+        let mut steps = steps.filter(|(_, claim)| wanted(claim));
+        let (unit, (step, claim)) = (self.unit, *steps.next()?);
+        Some(Scened { unit, step, claim })
     }
+}
+
+/// What the next step of a machine reads of its registers.
+fn read(machine: &Machine, instruction: u32) -> StepClaim {
+    let decoded = Instruction::decode(instruction).unwrap_or(Instruction::Fence);
+    let register = |number: u8| machine.registers()[usize::from(number)];
+    let mut claim = StepClaim {
+        pc: machine.pc(),
+        instruction,
+        ..StepClaim::default()
+    };
+    if decoded == Instruction::Ecall {
+        (claim.first, claim.second, claim.word) = (register(A7), register(A0), register(A1));
+    } else {
+        let (rs1, rs2) = decoded.sources();
+        (claim.first, claim.second) = (register(rs1), register(rs2));
+        claim.address = memory_address(&decoded, claim.first).unwrap_or_default();
+    }
+    claim
 }
 
 impl Scenes {
@@ -135,7 +150,7 @@ impl Scenes {
 
     /// Gives a step behind the end of the first unit's run.
     pub fn stopped(&self) -> (u64, u64) {
-        (self.0[0].unit, self.0[0].trace.end_step() + 5)
+        (self.0[0].unit, self.0[0].end + 5)
     }
 }
 
