@@ -401,6 +401,23 @@ pub(crate) mod tests {
         assert_eq!(&leaf.leaf, first.input().leaf());
         assert_eq!(leaf.siblings, runner.input_siblings());
         assert_eq!(path_nodes(&leaf).last().copied(), first.state_at(0).unwrap());
+        for (step, address) in [
+            (0, address::INPUT),
+            (0, address::CONTROL),
+            (1, address::INPUT),
+            (2, address::KEY),
+            (0, address::INPUT),
+        ] {
+            // A machine that is kept answers as a fresh one does.
+            let known = first.path_at(step, address, 0).unwrap().unwrap();
+            let leaf = first.leaf_at(step, address).unwrap().unwrap();
+            assert_eq!((known.leaf, known.siblings), (Some(leaf.leaf), leaf.siblings));
+            let root = first.machine_at(step).unwrap().unwrap().root();
+            assert_eq!(
+                [first.state_at(step).unwrap(), first.state_at(step).unwrap()],
+                [Some(root); 2]
+            );
+        }
         let again = runner.start(input(0)).trace().await.unwrap();
         assert!(Arc::ptr_eq(&first, &again));
         for advice in 1..40 {

@@ -1,11 +1,13 @@
 //! A finished run of a unit: the machine's state at every step.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::B256;
 use bitsect_machine::{
-    Access, EngineKind, History, HistoryError, Limits, Machine, Missing, Program, Status, StepWitness, Trap,
+    Access, EngineKind, History, HistoryError, KnownPath, Limits, Machine, Missing, Program, Status,
+    StepWitness, Trap,
 };
 use bitsect_vm::chain::hash_pair;
 use bitsect_vm::state::hash_node;
@@ -14,6 +16,11 @@ use super::UnitInput;
 
 /// Steps of a dispute's trace: 13 times what the dearest unit of 30 M gas takes.
 pub const TRACE_STEPS: u64 = 1 << 40;
+
+/// States that are remembered: a search asks for the same ones round after round.
+const KEPT_STATES: usize = 4_096;
+/// Machines that are remembered: a move asks for several paths under one state.
+const KEPT_MACHINES: usize = 2;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +57,8 @@ pub enum TraceError {
 /// A run of a unit, of which every state can be had: one that stopped repeats its state. What lies behind a missing
 /// preimage is `None`.
 ///
-/// An answer runs the machine from a snapshot and takes some hundredths of a second: not on a thread that must not wait.
+/// A first answer about a step runs the machine from a snapshot and takes some hundredths of a second: not on a thread that
+/// must not wait.
 #[expect(missing_debug_implementations, reason = "gigabytes of pages")]
 pub struct Trace {
     program: Arc<Program>,
@@ -61,6 +69,9 @@ pub struct Trace {
     end_state: B256,
     output: B256,
     limit: u64,
+    states: Mutex<HashMap<u64, B256>>,
+    /// By step, the one that was used last at the end.
+    machines: Mutex<Vec<(u64, Machine)>>,
 }
 
 impl Trace {
@@ -108,6 +119,8 @@ impl Trace {
             input,
             history,
             limit: steps,
+            states: Mutex::default(),
+            machines: Mutex::default(),
         }))
     }
 
@@ -182,7 +195,41 @@ impl Trace {
         if repeats && step <= self.limit {
             return Ok(Some(self.end_state));
         }
-        Ok(self.machine_at(step)?.map(|mut machine| machine.root()))
+        if let Some(state) = lock(&self.states).get(&step) {
+            return Ok(Some(*state));
+        }
+        let Some(mut machine) = self.machine_at(step)? else {
+            return Ok(None);
+        };
+        let state = machine.root();
+        let mut states = lock(&self.states);
+        if states.len() >= KEPT_STATES {
+            states.clear();
+        }
+        states.insert(step, state);
+        Ok(Some(state))
+    }
+
+    /// Gives the way to a node in the state before a step, as far down as its preimages are known; `None` behind a missing
+    /// preimage.
+    ///
+    /// # Errors
+    /// See [`TraceError`].
+    pub fn path_at(&self, step: u64, address: u32, level: u32) -> Result<Option<KnownPath>, TraceError> {
+        let mut machines = lock(&self.machines);
+        let found = machines.iter().position(|(at, _)| *at == step);
+        let kept = found.map(|index| machines.remove(index).1);
+        drop(machines);
+        let Some(mut machine) = kept.map_or_else(|| self.machine_at(step), |kept| Ok(Some(kept)))? else {
+            return Ok(None);
+        };
+        let path = machine.known_path(address, level, self.input.preimages());
+        let mut machines = lock(&self.machines);
+        if machines.len() >= KEPT_MACHINES {
+            machines.remove(0);
+        }
+        machines.push((step, machine));
+        Ok(Some(path))
     }
 
     /// Gives the witness of a step; `None` where it, or one before, needs a preimage that is not known.
@@ -202,6 +249,11 @@ impl Trace {
         let machine = self.machine_at(step)?;
         Ok(machine.and_then(|mut machine| machine.prove_leaf(address, self.input.preimages()).ok()))
     }
+}
+
+/// Nothing panics while it holds the lock, and what is remembered is never half changed.
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Computes the nodes from a leaf's hash, which is the first, up to the root, which is the last.

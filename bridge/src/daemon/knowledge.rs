@@ -2,10 +2,10 @@
 
 use core::ops::Range;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bitsect_machine::{Machine, Oracle, Sha256Preimage};
+use bitsect_machine::{Oracle, Sha256Preimage};
 
 use crate::chain::{Chain, ChainError, Run, RunError, Runner, Trace, TraceError, unit_input};
 use crate::game::position::Position;
@@ -25,14 +25,6 @@ pub struct Knowledge {
     states: BTreeMap<u64, B256>,
     inputs: BTreeMap<u64, [u8; 64]>,
     traces: HashMap<[u8; 64], Arc<Trace>>,
-    restored: Mutex<Option<Restored>>,
-}
-
-/// The machine that was asked of last. A move asks many things of one state, and to restore it takes a run from a snapshot.
-struct Restored {
-    input: [u8; 64],
-    step: u64,
-    machine: Machine,
 }
 
 /// Why something cannot be known now.
@@ -69,7 +61,6 @@ impl Knowledge {
             states: BTreeMap::new(),
             inputs: BTreeMap::new(),
             traces: HashMap::new(),
-            restored: Mutex::new(None),
         }
     }
 
@@ -147,33 +138,6 @@ impl Knowledge {
         let need = Need { input: *input, step };
         self.traces.get(input).map(Arc::as_ref).ok_or(need)
     }
-
-    /// Asks the machine before a step, which is restored unless it was asked last; `None` where it cannot be computed for
-    /// want of a preimage.
-    fn ask<T>(
-        &self,
-        input: &[u8; 64],
-        step: u64,
-        question: impl FnOnce(&mut Machine, &Trace) -> T,
-    ) -> Result<Option<T>, Unknown> {
-        let trace = self.trace(input, step)?;
-        // Who panics in a question leaves a machine that knows less or more of its tree, and is the same state.
-        let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
-        if restored
-            .as_ref()
-            .is_none_or(|last| (last.input, last.step) != (*input, step))
-        {
-            // The last one's memory goes before there is another.
-            *restored = None;
-            let machine = trace.machine_at(step).map_err(|error| broken(step, &error))?;
-            *restored = machine.map(|machine| Restored {
-                input: *input,
-                step,
-                machine,
-            });
-        }
-        Ok(restored.as_mut().map(|last| question(&mut last.machine, trace)))
-    }
 }
 
 fn broken(step: u64, error: &TraceError) -> Broken {
@@ -202,9 +166,8 @@ impl Truth for Knowledge {
     }
 
     fn path(&self, input: &[u8; 64], step: u64, place: Place) -> Result<Path, Unknown> {
-        let known = self.ask(input, step, |machine, trace| {
-            machine.known_path(place.address, place.level, trace.input().preimages())
-        })?;
+        let known = self.trace(input, step)?.path_at(step, place.address, place.level);
+        let known = known.map_err(|error| broken(step, &error))?;
         Ok(known.map_or_else(Path::default, |known| match known.leaf {
             Some(leaf) => Path::to_leaf(place.address, leaf, &known.siblings),
             None => Path::to_node(place, known.node, &known.siblings),
@@ -222,8 +185,6 @@ impl Truth for Knowledge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitsect_machine::address::{A0, CONTROL, REGISTERS};
-
     use crate::chain::{RpcChain, RunnerConfig, elf, unit_of};
 
     /// `addi a0, a0, 1`, and `j -4`.
@@ -243,26 +204,6 @@ mod tests {
         let mut knowledge = Knowledge::new(Arc::new(chain), runner, 0);
         knowledge.insert(input, trace);
         (knowledge, input)
-    }
-
-    #[tokio::test]
-    async fn a_machine_is_restored_once_for_all_that_is_asked_of_it() {
-        let (knowledge, input) = known().await;
-        let (count, control) = (Place::leaf(REGISTERS + 4 * u32::from(A0)), Place::leaf(CONTROL));
-        let ask = |step, place| knowledge.path(&input, step, place).unwrap();
-        let (third, last) = (ask(3, count), ask(7, count));
-        assert_ne!(third, last);
-        // What is kept answers for its step: another state in its place is not noticed.
-        if let Some(kept) = knowledge.restored.lock().unwrap().as_mut() {
-            kept.step = 3;
-        }
-        assert_eq!(ask(3, count), last);
-        // Another step, or input, is restored anew, and all of it is the same state.
-        for (step, expected) in [(7, &last), (3, &third)] {
-            assert_eq!(&ask(step, count), expected);
-            let root = knowledge.machine_state(&input, step).unwrap();
-            assert_eq!((ask(step, control).root(), expected.root()), (root, root));
-        }
     }
 
     #[tokio::test]

@@ -30,10 +30,10 @@ use super::player::{Play, Player};
 use super::stranger::Stranger;
 use crate::{Network, NetworkOptions, Node, until};
 
-/// Units before the slot's start.
-const START_UNIT: u64 = 4;
+/// Units before the slots' start: behind it both kinds of units come, those that read an L1 block and those that execute.
+const START_UNIT: u64 = 2;
 /// L2 blocks that the chain has at least.
-const BLOCKS: u64 = 12;
+const BLOCKS: u64 = 10;
 /// What each side's wallet gets for fees, for each slot.
 const FEE_MONEY: Amount = Amount::from_sat(2_000_000);
 /// Blocks within which claims have to confirm before the fee rises to the most.

@@ -60,7 +60,9 @@ impl Arena {
             if wanted(&slots) {
                 return slots;
             }
+            let asked = Instant::now();
             self.moves_are_made().await;
+            tracing::debug!(waited = ?asked.elapsed(), tip = self.tip(side), "a block is mined");
             self.network.core.mine(1).await.expect("a block is mined");
         }
         let slots = self.states(side).into_iter();

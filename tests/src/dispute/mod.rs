@@ -16,6 +16,6 @@ pub use liar::{Cover, Field, Liar, Lie, StepLie};
 pub use outcome::{CLAIMED, Defeat, Loses, defeat, for_lies, moves};
 pub use parties::{DEPLOYMENT, Parties, Side};
 pub use player::{Chooses, Play};
-pub use scene::Scene;
+pub use scene::{Scened, Scenes};
 pub use sightings::Sightings;
 pub use stranger::Stranger;

@@ -71,12 +71,14 @@ impl Defeat {
     }
 }
 
-/// Plays each lie in a slot of its own until one honest challenger has ended all of them, and gives the slots.
+/// Plays each lie in a slot of its own until one honest challenger has ended all of them, and gives the slots. Slots that
+/// are left over are not played.
 ///
 /// # Panics
 /// Where a lie is not slashed as it is expected.
 pub async fn defeat(arena: &mut Arena, lies: &[Defeat]) -> Vec<SlotState> {
     let claims: Vec<Claim> = lies.iter().map(|lie| Claim::False(CLAIMED, lie.liar)).collect();
+    arena.slots.truncate(claims.len());
     arena.operator(&claims).await;
     arena.challenger(0);
     let over = |state: &SlotState| matches!(state.branches[0].position, Position::Ended(_));

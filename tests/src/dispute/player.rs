@@ -1,9 +1,10 @@
 //! A challenger that plays honestly in some slots, and falsely in others.
 
-use bitcoin::Amount;
 use bitcoin::key::Keypair;
-use bitsect_bridge::daemon::{Challenger, Core, Knowledge, Outgoing, Party, PartyError, Wanted};
-use bitsect_bridge::game::Stage;
+use bitcoin::{Amount, Transaction};
+use bitsect_bridge::daemon::{Challenger, Core, Knowledge, Outgoing, Party, PartyError, Wanted, position};
+use bitsect_bridge::game::position::Position;
+use bitsect_bridge::game::{Stage, units};
 use bitsect_bridge::secret::PartySeed;
 use bitsect_bridge::slot::{Duty, challenger_duties};
 
@@ -22,6 +23,8 @@ pub enum Play {
         chooses: Chooses,
         /// Behind this stage it says nothing; none where it goes on to the end.
         until: Option<Stage>,
+        /// Whether it takes a leaf that wins where there is one.
+        wins: bool,
     },
 }
 
@@ -39,6 +42,7 @@ impl Play {
     pub const SILENT: Self = Self::False {
         chooses: Chooses::From(0),
         until: Some(Stage::Units(0)),
+        wins: false,
     };
 
     /// Whether it asks on behind a stage, if it can.
@@ -77,30 +81,18 @@ pub(super) struct Player {
 }
 
 impl Player {
-    fn falsely(
-        &self,
-        core: &mut Core,
-        slot: usize,
-        (chooses, play): (Chooses, Play),
-    ) -> Result<(), PartyError> {
+    fn falsely(&self, core: &mut Core, slot: usize, play: Play) -> Result<(), PartyError> {
         let params = core.slots()[slot].graph.params;
         for duty in challenger_duties(&params, core.state(slot), self.pair, core.tip()) {
-            let (transaction, deadline) = match duty {
-                Duty::Judge { deadline } => (core.actor(slot).challenge(self.pair, &self.key)?, deadline),
-                Duty::Choose { stage, deadline } if play.goes_on(stage) => {
-                    let path = Parties::path(slot, self.pair);
-                    let published = &core.state(slot).branches[self.pair].published;
-                    let asks = chooses.options(stage).into_iter().find_map(|option| {
-                        let secret = self.seed.secret(&path, stage, option, params.rounds);
-                        let choice = (option, &secret);
-                        let asked = core.actor(slot).ask(self.pair, stage, choice, published);
-                        asked.ok()
-                    });
-                    let Some(transaction) = asks else {
-                        continue;
-                    };
-                    (transaction, deadline)
+            let (transaction, fee, deadline) = match duty {
+                Duty::Judge { deadline } => {
+                    let challenge = core.actor(slot).challenge(self.pair, &self.key)?;
+                    (challenge, Amount::ZERO, deadline)
                 }
+                Duty::Choose { stage, deadline } => match self.reply(core, (slot, stage), play)? {
+                    Some((transaction, fee)) => (transaction, fee, deadline),
+                    None => continue,
+                },
                 _ => continue,
             };
             if core.is_under_way(transaction.input[0].previous_output) {
@@ -110,12 +102,52 @@ impl Player {
                 label: format!("a false move of slot {slot}, challenger {}", self.pair),
                 why: "out of spite".to_owned(),
                 transaction,
-                fee: Amount::ZERO,
+                fee,
                 deadline: deadline - 1,
             })?;
         }
         Ok(())
     }
+
+    /// Makes what it answers behind a stage, and the fee that it has of its own.
+    fn reply(
+        &self,
+        core: &Core,
+        (slot, stage): (usize, Stage),
+        play: Play,
+    ) -> Result<Option<(Transaction, Amount)>, PartyError> {
+        let Play::False { chooses, wins, .. } = play else {
+            return Ok(None);
+        };
+        let (actor, params) = (core.actor(slot), core.slots()[slot].graph.params);
+        let published = &core.state(slot).branches[self.pair].published;
+        let win = actor.win(self.pair, stage, published).filter(|_| wins);
+        if let Some(win) = win {
+            let verdict = actor.verdict(self.pair, stage, &win, &self.key)?;
+            return Ok(Some((verdict, Amount::from_sat(params.verdict_fee_sats))));
+        }
+        if !play.goes_on(stage) {
+            return Ok(None);
+        }
+        let path = Parties::path(slot, self.pair);
+        let position = position(&core.slots()[slot].graph, core.state(slot), self.pair);
+        let options = chooses.options(stage).into_iter();
+        let options = options.filter(|option| position.as_ref().is_some_and(|at| leads_on(at, *option)));
+        let asks = options.into_iter().find_map(|option| {
+            let secret = self.seed.secret(&path, stage, option, params.rounds);
+            let asked = actor.ask(self.pair, stage, (option, &secret), published);
+            asked.ok()
+        });
+        Ok(asks.map(|transaction| (transaction, Amount::ZERO)))
+    }
+}
+
+/// Whether an option is no dead end: no leaf lets it be asked for a unit behind the claim's last.
+fn leads_on(position: &Position, option: u8) -> bool {
+    let search = units(position.rounds());
+    let choices = [position.unit_choices(), vec![option]].concat();
+    let is_unit = matches!(position.stage(), Stage::Units(_));
+    !is_unit || search.interval(&choices).0 < u64::from(position.claim().count)
 }
 
 impl Party for Player {
@@ -135,8 +167,8 @@ impl Party for Player {
         match self.plays[slot] {
             Play::Honest => self.honest.act(core, slot, knowledge).await,
             Play::Absent => Ok(vec![]),
-            play @ Play::False { chooses, .. } => {
-                self.falsely(core, slot, (chooses, play))?;
+            play @ Play::False { .. } => {
+                self.falsely(core, slot, play)?;
                 Ok(vec![])
             }
         }
