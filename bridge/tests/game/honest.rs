@@ -11,6 +11,7 @@ use bitsect_judge::leaf::Value;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::on_bitcoin::OnBitcoin;
 use crate::program::{chain_of_arithmetic, chain_of_calls};
 use crate::referee::Referee;
 use crate::world::World;
@@ -101,12 +102,13 @@ fn no_random_game_refutes_an_honest_prover() {
     }
 }
 
-/// An honest challenger finds nothing in a true claim, wherever others have led the branch.
+/// An honest challenger finds nothing in a true claim, wherever others have led the branch, and neither does Bitcoin.
 #[test]
 fn a_true_claim_has_no_fault() {
     let mut rng = StdRng::seed_from_u64(3);
     let mut world = chain_of_calls(&mut rng, 4);
     let referee = Referee::new(&world);
+    let bitcoin = OnBitcoin::new(&world);
     for _ in 0..300 {
         let mut position = honest_branch(&world, 3);
         loop {
@@ -124,6 +126,7 @@ fn a_true_claim_has_no_fault() {
                 .filter(|option| referee.allows(&position, *option))
                 .collect();
             if options.is_empty() {
+                bitcoin.forfeit(&position);
                 break;
             }
             position

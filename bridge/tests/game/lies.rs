@@ -14,27 +14,28 @@ use rand::{Rng, SeedableRng};
 
 use crate::honest::{answer_of, reply_of};
 use crate::liar::{Liar, Plan, Source, Style};
+use crate::on_bitcoin::OnBitcoin;
 use crate::program::{chain_of_arithmetic, chain_of_calls, ends_badly};
 use crate::referee::Referee;
 use crate::store::{Store, join};
 use crate::world::World;
 
-/// Plays a liar against the honest challenger, and gives the rule that ends it.
+/// Plays a liar against the honest challenger up to an answer that is refuted, and gives the rule.
 pub fn play(
     world: &mut World,
     referee: &Referee,
     liar: &mut dyn FnMut(&mut World, &Position) -> Published,
-    mut position: Position,
+    position: &mut Position,
 ) -> Result<String, Reply> {
     loop {
-        let published = liar(world, &position);
+        let published = liar(world, position);
         position.publish(published).unwrap();
-        if let Some(rule) = referee.refutes(&position) {
+        if let Some(rule) = referee.refutes(position) {
             return Ok(rule);
         }
-        match reply_of(world, &position) {
+        match reply_of(world, position) {
             Reply::Choose(option) => {
-                assert!(referee.allows(&position, option), "{option} {position:x?}");
+                assert!(referee.allows(position, option), "{option} {position:x?}");
                 position.choose(option).unwrap();
             }
             reply => return Err(reply),
@@ -55,14 +56,18 @@ fn shown(position: &Position) -> String {
     )
 }
 
+/// Of so many games one is played again in transactions.
+const ON_BITCOIN: u32 = 6;
+
 /// Games of one chain, some about units that it does not have: lies anywhere, at each of its steps, and more at its calls.
 fn games(world: &mut World, seed: u64, count: u32, rules: &mut BTreeMap<String, u32>) {
     let mut rng = StdRng::seed_from_u64(seed);
     let referee = Referee::new(world);
+    let bitcoin = OnBitcoin::new(world);
     let mut liar = Liar::new(world, seed);
-    for _ in 0..count {
+    for game in 0..count {
         let claimed = rng.random_range(1..=world.states.len() as u32 + 2);
-        let position = world.branch(claimed, B256::new(rng.random()));
+        let mut position = world.branch(claimed, B256::new(rng.random()));
         let unit = rng.random_range(0..u64::from(claimed).min(world.inputs.len() as u64));
         let claims = &world.known_run(&world.inputs[unit as usize]).claims;
         let calls: Vec<usize> = (0..claims.len())
@@ -83,8 +88,11 @@ fn games(world: &mut World, seed: u64, count: u32, rules: &mut BTreeMap<String, 
             last.clone_from(position);
             liar.answer(world, &referee, position)
         };
-        let ended = play(world, &referee, &mut lie, position);
+        let ended = play(world, &referee, &mut lie, &mut position);
         let rule = ended.unwrap_or_else(|reply| panic!("{reply:?} at {}", shown(&last)));
+        if game.is_multiple_of(ON_BITCOIN) {
+            bitcoin.slash(&position);
+        }
         *rules.entry(rule).or_default() += 1;
     }
 }
@@ -168,7 +176,7 @@ fn lie_in_step(
         focus: Some((unit, step)),
         plans,
     });
-    let position = world.branch(unit as u32 + 1, B256::repeat_byte(0xee));
+    let mut position = world.branch(unit as u32 + 1, B256::repeat_byte(0xee));
     let mut last = position.clone();
     let mut prover = |world: &mut World, position: &Position| {
         last.clone_from(position);
@@ -195,7 +203,7 @@ fn lie_in_step(
         }
         published
     };
-    let ended = play(world, referee, &mut prover, position);
+    let ended = play(world, referee, &mut prover, &mut position);
     ended.unwrap_or_else(|reply| panic!("{reply:?} at {}", shown(&last)))
 }
 

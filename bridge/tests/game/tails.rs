@@ -88,9 +88,9 @@ fn answer(world: &mut World, tail: &Tail, position: &Position) -> Published {
 
 fn is_refuted(world: &mut World, tail: &Tail) {
     let referee = Referee::new(world);
-    let position = world.branch(1, B256::repeat_byte(0xee));
+    let mut position = world.branch(1, B256::repeat_byte(0xee));
     let mut prover = |world: &mut World, position: &Position| answer(world, tail, position);
-    let ended = play(world, &referee, &mut prover, position);
+    let ended = play(world, &referee, &mut prover, &mut position);
     assert!(ended.is_ok(), "{ended:?}");
 }
 
@@ -160,7 +160,7 @@ fn an_input_leaf_has_no_other_tail() {
     let first = world.machine_state(&input, 0).unwrap().unwrap();
     let node = with_false_tail(hash(&input));
     let first = world.store.with_node(first, Place::leaf(INPUT), node);
-    let position = world.branch(1, B256::repeat_byte(0xee));
+    let mut position = world.branch(1, B256::repeat_byte(0xee));
     let mut prover = |world: &mut World, position: &Position| {
         if matches!(position.stage(), Stage::Units(_)) {
             return claimed_states(position);
@@ -179,7 +179,7 @@ fn an_input_leaf_has_no_other_tail() {
         }
         published
     };
-    let ended = play(&mut world, &referee, &mut prover, position);
+    let ended = play(&mut world, &referee, &mut prover, &mut position);
     assert!(ended.is_ok(), "{ended:?}");
 }
 
@@ -298,9 +298,9 @@ fn a_chain_state_has_no_other_tail() {
     for (level, rule) in [(0, "path/leaf-hash"), (1, "path/equation-left/address-0")] {
         let (mut world, behind) = Behind::new(&mut rng, level);
         let referee = Referee::new(&world);
-        let position = world.branch(1, B256::repeat_byte(0xee));
+        let mut position = world.branch(1, B256::repeat_byte(0xee));
         let mut prover = |world: &mut World, position: &Position| behind.answer(world, position);
-        let ended = play(&mut world, &referee, &mut prover, position);
+        let ended = play(&mut world, &referee, &mut prover, &mut position);
         assert_eq!(ended, Ok(rule.to_owned()), "level {level}");
     }
 }
