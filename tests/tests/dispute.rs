@@ -120,36 +120,3 @@ async fn ends(
     assert_eq!(state.main, main);
     assert_eq!(state.moves.last().expect("an end").height, last);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn daemons_that_are_killed_at_every_move_play_the_same_game() {
-    let mut arena = for_lies(built::built(), 1).await;
-    let claims = [Claim::False(CLAIMED, step(Field::Word(Value::Written, 8)))];
-    arena.operator(&claims).await;
-    arena.challenger(0);
-    let (operator, challenger) = (Side::Operator, Side::Challenger(0));
-    let mut played = 0;
-    for _ in 0..120 {
-        arena.next_block().await;
-        let state = arena.state(challenger, 0).expect("it has seen the chain");
-        if matches!(state.main, Main::Slashed { .. }) {
-            assert_eq!(state.branches[0].position, Position::Ended(BranchEnd::Verdict));
-            return arena.stop().await;
-        }
-        if state.moves.len() > played {
-            played = state.moves.len();
-            arena.kill(operator).await;
-            arena.kill(challenger).await;
-            if played == 7 {
-                // Keys are all that it needs to go on.
-                arena.forget(challenger);
-            }
-            arena.operator(&claims).await;
-            arena.challenger(0);
-        }
-    }
-    panic!(
-        "the claim is not defeated: {:#?}",
-        arena.state(challenger, 0).map(|state| state.moves)
-    );
-}

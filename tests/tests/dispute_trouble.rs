@@ -1,5 +1,5 @@
-//! Disputes while Bitcoin gives trouble: blocks that are taken back, fees that rise, strangers on anchors. The outcome is the
-//! same.
+//! Disputes in trouble: blocks that are taken back, daemons that are killed, fees that rise, strangers on anchors. The outcome
+//! is the same.
 
 #[path = "../../vm/guest/tests/machine/built.rs"]
 mod built;
@@ -78,6 +78,40 @@ async fn reorgs_of_one_to_six_blocks_at_every_move_change_nothing() {
     let state = arena
         .state(Side::Challenger(0), 0)
         .expect("it has seen the chain");
+    panic!("the claim is not defeated: {}", moves(&state));
+}
+
+/// The move after which the challenger is left with its keys alone.
+const FORGOTTEN_AT: usize = 7;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_that_are_killed_at_every_move_play_the_same_game() {
+    let mut arena = Arena::start(built::built(), (1, 1), params(ROUNDS)).await;
+    let mut sightings = Sightings::new(&arena);
+    let (operator, challenger) = (Side::Operator, Side::Challenger(0));
+    let mut played = 0;
+    arena.operator(&[lie()]).await;
+    arena.challenger(0);
+    for _ in 0..LONGEST {
+        arena.next_block().await;
+        sightings.look(&arena).await;
+        let state = arena.state(challenger, 0).expect("it has seen the chain");
+        if is_won(&state) {
+            assert!(played > FORGOTTEN_AT, "{}", moves(&state));
+            return arena.stop().await;
+        }
+        if state.moves.len() > played {
+            played = state.moves.len();
+            arena.kill(operator).await;
+            arena.kill(challenger).await;
+            if played == FORGOTTEN_AT {
+                arena.forget(challenger);
+            }
+            arena.operator(&[lie()]).await;
+            arena.challenger(0);
+        }
+    }
+    let state = arena.state(challenger, 0).expect("it has seen the chain");
     panic!("the claim is not defeated: {}", moves(&state));
 }
 

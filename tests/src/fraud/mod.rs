@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use bitsect_node::devnet::{CHAIN_FILE, DATA_DIR};
-use eyre::{WrapErr, bail};
+use eyre::{WrapErr, bail, ensure};
 use serde_json::{Value, json};
 
 pub use committee::{GameParams, set_up};
@@ -29,7 +29,7 @@ const UNITS_BEHIND: u64 = 8;
 /// Searches that are deep enough for the units that a devnet does while the committee sets up and for their steps, and times
 /// that a person can wait for.
 const PARAMS: GameParams = GameParams {
-    unit_rounds: 5,
+    unit_rounds: 4,
     trace_rounds: 13,
     move_timeout_blocks: 30,
     challenge_window_blocks: 60,
@@ -73,6 +73,11 @@ pub async fn run(args: FraudArgs) -> eyre::Result<()> {
         start + unit
     );
     let count = unit + UNITS_BEHIND;
+    let most = (1 << (2 * PARAMS.unit_rounds)) - 1;
+    ensure!(
+        count <= most,
+        "failed to stage the fraud: the set-up took so long that the claim has {count} units, and it has {most} at most"
+    );
     until("the units of the claim", || async {
         let done = units(&verifier).await;
         if done >= start + count {
