@@ -45,7 +45,7 @@ pub struct FraudArgs {
     /// The program as .ci/guest builds it.
     #[arg(long, env = "BITSECT_GUEST")]
     guest: PathBuf,
-    /// Starts a new devnet; without it the one in the folder goes on.
+    /// Starts a new devnet; without it the one that runs is used, or the one in the folder goes on.
     #[arg(long)]
     fresh: bool,
 }
@@ -55,9 +55,19 @@ pub struct FraudArgs {
 /// # Errors
 /// Whatever keeps it from its end.
 pub async fn run(args: FraudArgs) -> eyre::Result<()> {
-    println!("Starting the devnet in {}", args.data_dir.display());
-    let _devnet = start_devnet(&args)?;
     let verifier = Rpc::new(VERIFIER.to_owned());
+    let runs = verifier.call("rollup_syncStatus", json!([])).await.is_ok();
+    ensure!(
+        !(runs && args.fresh),
+        "failed to start a new devnet: one runs already at {VERIFIER}; end it, or leave --fresh out"
+    );
+    let _devnet = if runs {
+        println!("Using the devnet that runs in {}", args.data_dir.display());
+        None
+    } else {
+        println!("Starting the devnet in {}", args.data_dir.display());
+        Some(start_devnet(&args)?)
+    };
     until("the devnet", || async {
         let call = verifier.call("rollup_syncStatus", json!([])).await;
         call.map(drop).map_err(|error| format!("{error:?}"))
