@@ -10,7 +10,7 @@ use bitsect_machine::{Oracle, Sha256Preimage};
 use crate::chain::{Chain, ChainError, Run, RunError, Runner, Trace, TraceError, unit_input};
 use crate::game::position::Position;
 use crate::game::truth::{Broken, Need, Path, Place, Truth, Unknown};
-use crate::game::units;
+use crate::game::{Stage, units};
 
 /// Traces that are kept at once: of the unit that is played about, by the prover's input and by the true one.
 const KEPT_TRACES: usize = 4;
@@ -65,11 +65,15 @@ impl Knowledge {
     }
 
     /// Gets to know what the players ask of a branch without running anything: chain states, and the unit's input. Reorgs
-    /// change them, so they are asked for anew each time.
+    /// change them, so they are asked for anew each time. From the search over steps on nobody asks for them: there the
+    /// published input is what counts, and a record of a unit takes long to read.
     ///
     /// # Errors
     /// Where the chain fails.
     pub async fn look(&mut self, position: &Position) -> Result<(), ChainError> {
+        if !matches!(position.stage(), Stage::Units(_) | Stage::Link) {
+            return Ok(());
+        }
         let rounds = position.rounds();
         let search = units(rounds);
         let choices = position.unit_choices();

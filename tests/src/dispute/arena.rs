@@ -18,12 +18,12 @@ use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::wallet::{Keys, Wallet};
-use bitsect_node::devnet::USER_DIR;
 use bitsect_node::purse::Purse;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::ground::{log, purse};
 use super::liar::{Liar, Liars};
 use super::parties::{DEPLOYMENT, Parties, Side, folder};
 use super::player::{Play, Player};
@@ -410,31 +410,4 @@ impl Arena {
         let answer = answer.expect("Bitcoin Core answers").remove(0);
         answer.reject_reason.expect("it is refused")
     }
-}
-
-/// Shows the daemons' log with a test that fails: BITSECT_TEST_LOG says how much, as for tracing's EnvFilter.
-fn log() {
-    let filter = std::env::var("BITSECT_TEST_LOG").unwrap_or_else(|_| "info".to_owned());
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_test_writer();
-    // Another test of this process may have done it.
-    let _ = subscriber.try_init();
-}
-
-async fn purse(network: &Network) -> Purse {
-    let folder = network.dir().join(USER_DIR);
-    let genesis = bitcoin::constants::genesis_block(BitcoinNetwork::Regtest).block_hash();
-    let client = network.core.client().clone();
-    let key = folder.join("user.key");
-    let purse = Purse::open(
-        client,
-        BitcoinNetwork::Regtest,
-        &folder,
-        &key,
-        BlockRef::new(0, genesis),
-    );
-    let purse = purse.expect("the user's wallet");
-    purse.sync().await.expect("the wallet reads the chain");
-    purse
 }

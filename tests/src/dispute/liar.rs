@@ -7,10 +7,18 @@ use bitsect_bridge::daemon::{Knowledge, Prover};
 use bitsect_bridge::game::position::{Position, Published};
 use bitsect_bridge::game::prover::{AnswerError, answer};
 use bitsect_bridge::game::truth::Truth;
-use bitsect_bridge::game::{Item, Part, Stage, Subject, trace, units};
+use bitsect_bridge::game::{Item, Part, Stage, trace, units};
 use bitsect_judge::leaf::{Value, Values};
 use bitsect_judge::step::{Cut, StepClaim, cut};
-use bitsect_machine::address::CONTROL;
+
+use super::made_up::{
+    claimed_leaf, content_hash, false_sibling, made_up, over_a_false_sibling, with_preimage,
+};
+
+/// The lowest node's position on a path.
+const LOWEST: u64 = 26;
+/// The status of a machine that halted.
+const HALTED: u8 = 1;
 
 /// A value of a step that is false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +27,10 @@ pub enum Field {
     Word(Value, u32),
     /// The status before.
     StatusBefore(u8),
-    /// The status after.
+    /// The status after alone.
     Status(u8),
+    /// The status after, and all that would follow if the machine ended there.
+    Ends(u8),
     /// The root between the writes, and so the one after.
     Middle,
     /// The root after alone.
@@ -54,7 +64,7 @@ pub enum Lie {
 }
 
 /// How it goes on below a root that was disputed. Where nothing is said it answers with the truth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cover {
     /// A value of the content that is made up: of a leaf so that it holds the claimed word.
     pub content: Option<Value>,
@@ -85,16 +95,38 @@ pub struct Liar {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Liars(HashMap<Cut, Liar>);
 
-/// A value that is no truth, the same every time.
-fn made_up(what: &str, at: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(b"made up")
-        .update(what.as_bytes())
-        .update(&at.to_le_bytes());
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
+impl Cover {
+    /// Nothing is made up.
+    pub const NONE: Self = Self {
+        content: None,
+        below: None,
+        above: None,
+        sibling: false,
+    };
+
+    /// Makes up a value of the content.
+    pub const fn content(self, value: Value) -> Self {
+        let content = Some(value);
+        Self { content, ..self }
+    }
+
+    /// Makes up nodes before the step from a position on.
+    pub const fn below(self, from: u64) -> Self {
+        let below = Some(from);
+        Self { below, ..self }
+    }
+
+    /// Makes up nodes after the step up to a position.
+    pub const fn above(self, until: u64) -> Self {
+        let above = Some(until);
+        Self { above, ..self }
+    }
+
+    /// Makes up siblings.
+    pub const fn sibling(self) -> Self {
+        let sibling = true;
+        Self { sibling, ..self }
+    }
 }
 
 impl Liar {
@@ -103,12 +135,7 @@ impl Liar {
         Self {
             unit,
             lie,
-            cover: Cover {
-                content: None,
-                below: None,
-                above: None,
-                sibling: false,
-            },
+            cover: Cover::NONE,
             silent: None,
             salt: 0,
         }
@@ -168,7 +195,12 @@ impl Liar {
         match &self.lie {
             Lie::State => return Ok(()),
             Lie::First => {
-                values.insert(Item::First, made_up("first", 0, 24));
+                let first = if self.cover.sibling {
+                    over_a_false_sibling(&input, knowledge)?
+                } else {
+                    made_up("first", 0, 24)
+                };
+                values.insert(Item::First, first);
                 return Ok(());
             }
             Lie::Advice(advice) => input[32..].copy_from_slice(advice),
@@ -244,6 +276,13 @@ impl Liar {
         }
         match lie.field {
             Field::Status(status) => claim.status_after = status,
+            Field::Ends(status) => {
+                (claim.status_after, claim.middle) = (status, claim.before);
+                (claim.address, claim.written) = (0, 0);
+                if status != HALTED {
+                    claim.next = claim.pc;
+                }
+            }
             Field::Middle => claim.middle = cut(&B256::from_slice(&made_up("middle", 0, 32))),
             _ => {}
         }
@@ -271,6 +310,9 @@ impl Liar {
             (Value::Leaf, Part::Step) => claimed_leaf(position, content),
             _ => content[5] ^= 4,
         }
+        if made_up == Value::Key {
+            with_preimage(values);
+        }
     }
 
     fn path(&self, position: &Position, part: Part, values: &mut Published) {
@@ -286,28 +328,12 @@ impl Liar {
                     values.insert(item, made_up(name, at, item.bytes()));
                 }
             }
+            let item = Item::Node(index);
+            if let Some(lowest) = content_hash(position, part).filter(|_| is_below && at == LOWEST) {
+                values.insert(item, lowest.to_vec());
+            }
         }
         self.content(position, part, values);
-    }
-}
-
-/// Puts the claimed word into a leaf, as if it lay there.
-fn claimed_leaf(position: &Position, leaf: &mut [u8]) {
-    let (Some(claim), Some(subject)) = (position.step_claim(), position.subject()) else {
-        return;
-    };
-    let mut set = |address: u32, word: u32| {
-        let at = (address % 64) as usize & !3;
-        leaf[at..at + 4].copy_from_slice(&word.to_le_bytes());
-    };
-    match subject.word(&claim) {
-        Some((address, word)) => set(address, word),
-        None if subject == Subject::Control => {
-            set(CONTROL, claim.pc);
-            set(CONTROL + 4, u32::from(claim.status));
-        }
-        // What is written is no part of what lay there: another word is changed.
-        None => leaf[63] ^= 4,
     }
 }
 
@@ -339,7 +365,7 @@ impl Prover for Liar {
             Stage::Path(part, _) => self.path(position, part, &mut values),
             Stage::Final(_) if self.cover.sibling => {
                 let item = Item::Value(Value::Sibling);
-                values.insert(item, made_up("sibling", 0, item.bytes()));
+                values.insert(item, false_sibling().to_vec());
             }
             Stage::Final(_) => {}
         }

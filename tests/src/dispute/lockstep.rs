@@ -14,7 +14,7 @@ use super::player::Play;
 /// Blocks that games may take until a test gives up.
 const LONGEST: u32 = 500;
 /// How long a move that is due is waited for while nothing happens; then a block is mined without it.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(60);
 /// The same where fee outputs have to confirm first.
 const UNPAID: Duration = Duration::from_millis(300);
 /// The pause between two looks at the mempool.
@@ -60,9 +60,8 @@ impl Arena {
             if wanted(&slots) {
                 return slots;
             }
-            let asked = Instant::now();
             self.moves_are_made().await;
-            tracing::debug!(waited = ?asked.elapsed(), tip = self.tip(side), "a block is mined");
+            tracing::debug!(tip = self.tip(side), "a block is mined");
             self.network.core.mine(1).await.expect("a block is mined");
         }
         let slots = self.states(side).into_iter();

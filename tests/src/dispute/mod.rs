@@ -2,8 +2,10 @@
 //! test what is done with its signatures.
 
 mod arena;
+mod ground;
 mod liar;
 mod lockstep;
+mod made_up;
 mod outcome;
 mod parties;
 mod player;
