@@ -29,7 +29,8 @@ async fn every_kind_of_liar_is_slashed() {
     let silent = |stage| Defeat::silent(about(Lie::State), stage);
     let lies = [
         Defeat::by("a false state alone", about(Lie::State), "state/leaf"),
-        Defeat::by("an unknown block", about(Lie::Advice([0xab; 32])), ""),
+        Defeat::by("a block without work", about(Lie::Advice([0xab; 32])), ""),
+        Defeat::by("an unknown block", about(Lie::Advice([0x11; 32])), ""),
         Defeat::by("another input", about(Lie::Input), "state/leaf"),
         Defeat::by("another first state", about(Lie::First), "path/equation"),
         Defeat::by("a wrong result", step(Field::Word(Value::Written, 8)), "result/"),
