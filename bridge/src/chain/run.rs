@@ -411,12 +411,12 @@ mod tests {
             // A machine that is kept answers as a fresh one does.
             let known = first.path_at(step, address, 0).unwrap().unwrap();
             let leaf = first.leaf_at(step, address).unwrap().unwrap();
-            assert_eq!(
-                (known.leaf, known.siblings),
-                (Some(leaf.leaf), leaf.siblings)
-            );
+            assert_eq!((known.leaf, known.siblings), (Some(leaf.leaf), leaf.siblings));
             let root = first.machine_at(step).unwrap().unwrap().root();
-            assert_eq!([first.state_at(step).unwrap(), first.state_at(step).unwrap()], [Some(root); 2]);
+            assert_eq!(
+                [first.state_at(step).unwrap(), first.state_at(step).unwrap()],
+                [Some(root); 2]
+            );
         }
         let again = runner.start(input(0)).trace().await.unwrap();
         assert!(Arc::ptr_eq(&first, &again));

@@ -10,9 +10,9 @@ use bitsect_machine::{Engine, Instruction, Interpreter, Machine, Status, memory_
 use super::arena::Arena;
 use super::liar::{Field, Liar, Lie, StepLie};
 
-/// Steps of a kind that are remembered: the first of them. One of them will do.
+/// Steps of a kind that are remembered, the first of them: one of them will do.
 const KEPT: usize = 200;
-/// Steps at the begin that are left out: a lie shall lie in the midst of a run.
+/// Steps at the beginning that are left out: a lie shall lie in the midst of a run.
 const BEGIN: u64 = 500;
 
 /// The word of `ecall`.
