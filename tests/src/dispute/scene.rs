@@ -120,15 +120,10 @@ fn read(machine: &Machine, instruction: u32) -> StepClaim {
 
 impl Scenes {
     /// The kinds of steps that there are: an instruction's name, or a call's.
-    pub fn kinds(&self) -> BTreeSet<&str> {
+    fn kinds(&self) -> BTreeSet<&str> {
         let scenes = self.0.iter();
         let kinds = scenes.flat_map(|scene| scene.steps.keys());
         kinds.map(String::as_str).collect()
-    }
-
-    /// Whether there is a step of a kind.
-    pub fn has(&self, kind: &str) -> bool {
-        self.0.iter().any(|scene| scene.steps.contains_key(kind))
     }
 
     /// Finds a step of a kind.
