@@ -10,9 +10,9 @@ use bitsect_machine::{Engine, Instruction, Interpreter, Machine, Status, memory_
 use super::arena::Arena;
 use super::liar::{Field, Liar, Lie, StepLie};
 
-/// Steps of a kind that are remembered: the first of them. One of them will do.
+/// Steps of a kind that are remembered, the first of them: one of them will do.
 const KEPT: usize = 200;
-/// Steps at the begin that are left out: a lie shall lie in the midst of a run.
+/// Steps at the beginning that are left out: a lie shall lie in the midst of a run.
 const BEGIN: u64 = 500;
 
 /// The word of `ecall`.
@@ -120,15 +120,10 @@ fn read(machine: &Machine, instruction: u32) -> StepClaim {
 
 impl Scenes {
     /// The kinds of steps that there are: an instruction's name, or a call's.
-    pub fn kinds(&self) -> BTreeSet<&str> {
+    fn kinds(&self) -> BTreeSet<&str> {
         let scenes = self.0.iter();
         let kinds = scenes.flat_map(|scene| scene.steps.keys());
         kinds.map(String::as_str).collect()
-    }
-
-    /// Whether there is a step of a kind.
-    pub fn has(&self, kind: &str) -> bool {
-        self.0.iter().any(|scene| scene.steps.contains_key(kind))
     }
 
     /// Finds a step of a kind.
