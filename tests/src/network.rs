@@ -126,12 +126,9 @@ impl Network {
 
     /// Starts the sequencer so that blocks wait this many seconds for their batch.
     pub async fn sequencer_posting_after(&self, seconds: u32) -> Node {
-        let options = [
-            ("origin-depth-blocks", "1"),
-            ("heartbeat-ms", "1000"),
-            ("max-safe-lag-l1-blocks", "72"),
-        ];
+        let options = [("origin-depth-blocks", "1"), ("max-safe-lag-l1-blocks", "72")];
         let mut options = options.map(|(name, value)| (name, value.to_owned())).to_vec();
+        options.push(("heartbeat-ms", self.block_time_ms.max(1_000).to_string()));
         options.push(("block-time-ms", self.block_time_ms.to_string()));
         options.push(("max-batch-delay-seconds", seconds.to_string()));
         // The folder where the chain's start left the baton's key.
