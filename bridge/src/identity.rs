@@ -15,36 +15,22 @@ pub struct OtherFile {
     pub got: String,
 }
 
-/// Why a file is not taken for ours.
-pub(crate) enum NotOurs {
-    /// It is another's.
-    Other(OtherFile),
-    /// It fails.
-    Storage(StorageError),
-}
-
-impl From<StorageError> for NotOurs {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
-
 /// Writes whose a new file is: `format` (4 bytes, big-endian) and `deployment`. Of an old one, checks that it is the same.
 ///
 /// # Errors
-/// The first row that is another.
-pub(crate) fn identify(
+/// [`OtherFile`] of the first row that is another; where the file fails.
+pub(crate) fn identify<E: From<OtherFile> + From<StorageError>>(
     table: &mut Table<'_, &str, &[u8]>,
     format: u32,
     deployment: &[u8; 32],
-) -> Result<(), NotOurs> {
+) -> Result<(), E> {
     let format = format.to_be_bytes();
     for (field, bytes) in [("format", &format[..]), ("deployment", &deployment[..])] {
         let got = table.get(field)?.map(|value| value.value().to_vec());
         match got {
             None => drop(table.insert(field, bytes)?),
             Some(got) if got != bytes => {
-                return Err(NotOurs::Other(OtherFile {
+                return Err(E::from(OtherFile {
                     field,
                     expected: hex::encode(bytes),
                     got: hex::encode(got),
@@ -62,6 +48,14 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    enum TestError {
+        #[error(transparent)]
+        Other(#[from] OtherFile),
+        #[error(transparent)]
+        Storage(#[from] StorageError),
+    }
+
     const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("table");
 
     #[test]
@@ -70,10 +64,13 @@ mod tests {
         let database = Database::create(dir.path().join("file.redb")).unwrap();
         let write = database.begin_write().unwrap();
         let mut table = write.open_table(TABLE).unwrap();
-        let mut differs = |format, deployment: u8| match identify(&mut table, format, &[deployment; 32]) {
-            Ok(()) => None,
-            Err(NotOurs::Other(other)) => Some(other.to_string()),
-            Err(NotOurs::Storage(error)) => panic!("{error}"),
+        let mut differs = |format, deployment: u8| {
+            let identified: Result<(), TestError> = identify(&mut table, format, &[deployment; 32]);
+            match identified {
+                Ok(()) => None,
+                Err(TestError::Other(other)) => Some(other.to_string()),
+                Err(TestError::Storage(error)) => panic!("{error}"),
+            }
         };
         assert_eq!(differs(1, 5), None);
         assert_eq!(differs(1, 5), None);

@@ -22,21 +22,6 @@ macro_rules! from_redb {
 }
 pub(crate) use from_redb;
 
-/// Makes a file that is not ours the variant `Other` of a store's error, or `Database` where it fails.
-macro_rules! from_not_ours {
-    ($store:ty) => {
-        impl From<crate::identity::NotOurs> for $store {
-            fn from(error: crate::identity::NotOurs) -> Self {
-                match error {
-                    crate::identity::NotOurs::Other(other) => Self::Other(other),
-                    crate::identity::NotOurs::Storage(error) => error.into(),
-                }
-            }
-        }
-    };
-}
-pub(crate) use from_not_ours;
-
 pub mod chain;
 pub mod cli;
 pub mod committee;

@@ -48,7 +48,7 @@ pub enum DaemonStoreError {
     Database(#[from] Box<redb::Error>),
     /// It is of another deployment, or format.
     #[error("daemon's file: {0}")]
-    Other(OtherFile),
+    Other(#[from] OtherFile),
     /// A transaction in it cannot be read.
     #[error("daemon's file: transaction of slot {slot} in block {height}: {error}")]
     Transaction {
@@ -62,7 +62,6 @@ pub enum DaemonStoreError {
 }
 
 crate::from_redb!(DaemonStoreError);
-crate::from_not_ours!(DaemonStoreError);
 
 fn key(path: &KeyPath) -> [u8; 48] {
     let mut key = [0; 48];
@@ -84,7 +83,7 @@ impl DaemonStore {
         let database = Database::create(path)?;
         let write = database.begin_write()?;
         {
-            identify(&mut write.open_table(META)?, FORMAT, &deployment)?;
+            identify::<DaemonStoreError>(&mut write.open_table(META)?, FORMAT, &deployment)?;
             write.open_table(SIGNED)?;
             write.open_table(SEEN)?;
             write.open_table(BLOCKS)?;

@@ -28,7 +28,7 @@ pub enum OutputStoreError {
     Database(#[from] Box<redb::Error>),
     /// It is of another deployment, or format.
     #[error("file of outputs: {0}")]
-    Other(OtherFile),
+    Other(#[from] OtherFile),
     /// There is a transaction already.
     #[error("file of outputs: a transaction is there already; a second one would pay twice")]
     Twice,
@@ -38,7 +38,6 @@ pub enum OutputStoreError {
 }
 
 crate::from_redb!(OutputStoreError);
-crate::from_not_ours!(OutputStoreError);
 
 impl OutputStore {
     /// Opens the file of a deployment in a folder, or makes it.
@@ -48,7 +47,7 @@ impl OutputStore {
     pub(super) fn open(folder: &Path, deployment: &Digest) -> Result<Self, OutputStoreError> {
         let database = Database::create(folder.join(FILE))?;
         let write = database.begin_write()?;
-        identify(&mut write.open_table(OUTPUTS)?, FORMAT, &deployment.0)?;
+        identify::<OutputStoreError>(&mut write.open_table(OUTPUTS)?, FORMAT, &deployment.0)?;
         write.commit()?;
         Ok(Self(database))
     }
