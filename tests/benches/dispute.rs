@@ -10,13 +10,13 @@ mod built;
 
 use std::time::{Duration, Instant};
 
-use bitsect_bridge::daemon::ReadySlot;
+use bitsect_bridge::daemon::{ReadySlot, Shown};
 use bitsect_bridge::slot::{Main, SlotState};
-use bitsect_challenger::metrics::Status;
 use bitsect_tests::fraud::{CHALLENGER, GameParams, Running, Stage, Where, set_up, start_liar};
 use bitsect_tests::load::{ACCOUNTS, Load, prepare, send_all, sign_all, wait_included};
-use bitsect_tests::{Network, NetworkOptions, Node, number, until};
+use bitsect_tests::{ChallengerListener, Network, NetworkOptions, Node, number, until};
 use serde_json::json;
+use tokio::sync::watch;
 
 /// Searches over 2^24 units of 2^40 steps.
 const PARAMS: GameParams = GameParams {
@@ -116,32 +116,16 @@ async fn slot(network: &Network, stage: &Stage, block: u64) -> (ReadySlot, u64) 
     }
 }
 
-/// Waits until the challenger has read Bitcoin's tip.
-async fn synced(network: &Network) {
-    let tip = network.core.tip().await.expect("Bitcoin has a tip");
-    until("the challenger to reach Bitcoin's tip", || async {
-        let answer = reqwest::get(format!("http://{CHALLENGER}/status")).await;
-        let text = answer.map_err(|error| error.to_string())?.text().await;
-        let text = text.map_err(|error| error.to_string())?;
-        let status: Status = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
-        if status.l1_hash == tip.hash {
-            Ok(())
-        } else {
-            Err(text)
-        }
-    })
-    .await;
-}
-
 async fn idle(network: &Network, challenger: &Running) {
-    synced(network).await;
+    let listener = ChallengerListener::new(CHALLENGER);
+    listener.synced(network).await;
     let before = Usage::of(challenger);
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     for _ in 0..IDLE_BLOCKS {
         ticks.tick().await;
         network.core.mine(1).await.expect("a block is mined");
     }
-    synced(network).await;
+    listener.synced(network).await;
     let after = Usage::of(challenger);
     let took = after.processor.saturating_sub(before.processor) / IDLE_BLOCKS;
     println!(
@@ -151,10 +135,7 @@ async fn idle(network: &Network, challenger: &Running) {
 }
 
 /// Mines a block as soon as a transaction waits for it, until the claim is over.
-async fn play(
-    network: &Network,
-    shown: &mut tokio::sync::watch::Receiver<bitsect_bridge::daemon::Shown>,
-) -> SlotState {
+async fn play(network: &Network, shown: &mut watch::Receiver<Shown>) -> SlotState {
     let client = network.core.client();
     loop {
         let state = shown.borrow_and_update().slots.first().cloned();

@@ -1,5 +1,6 @@
 //! Support for the end-to-end tests: a real Bitcoin Core, node processes, accounts, an RPC client.
 
+mod challenger;
 pub mod devnet;
 pub mod dispute;
 pub mod fraud;
@@ -12,6 +13,7 @@ mod rpc;
 mod traffic;
 mod wallet;
 
+pub use challenger::ChallengerListener;
 pub use hand::{HandPoster, batch_on, underivable};
 pub use network::{Network, NetworkOptions, assert_same};
 pub use node::{Node, Role, program};

@@ -18,7 +18,7 @@ use bitsect_challenger::metrics::Status;
 use bitsect_challenger::run::Challenger;
 use bitsect_l1::wallet::Keys;
 use bitsect_tests::dispute::{Arena, Claim, DEPLOYMENT, Liar, Lie, ROUNDS, Side, params};
-use bitsect_tests::until;
+use bitsect_tests::{ChallengerListener, until};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ const WRONG_UNIT: u64 = 5;
 /// A challenger in this process.
 struct Running {
     chain: Arc<dyn Chain>,
-    address: String,
+    listener: ChallengerListener,
     alarms: PathBuf,
     stop: CancellationToken,
     task: JoinHandle<eyre::Result<()>>,
@@ -83,7 +83,7 @@ impl Running {
         let (chain, stop) = (challenger.chain(), CancellationToken::new());
         Self {
             chain,
-            address: listener.local_addr().expect("an address").to_string(),
+            listener: ChallengerListener::new(listener.local_addr().expect("an address").to_string()),
             alarms,
             task: tokio::spawn(challenger.run(Some(listener), stop.clone())),
             stop,
@@ -91,24 +91,16 @@ impl Running {
     }
 
     async fn get(&self, path: &str) -> String {
-        let response = reqwest::get(format!("http://{}/{path}", self.address)).await;
-        let response = response.expect("it listens").error_for_status();
-        response
-            .expect("there is an answer")
-            .text()
-            .await
-            .expect("a text")
-    }
-
-    async fn status(&self) -> Status {
-        serde_json::from_str(&self.get("status").await).expect("a status")
+        let (status, text) = self.listener.get(path).await.expect("it listens");
+        assert_eq!(status, 200, "{text}");
+        text
     }
 
     /// Waits until it has looked at Bitcoin's tip and derived from it, and gives its status.
     async fn synced(&self, arena: &Arena) -> Status {
         let tip = arena.network.core.tip().await.expect("a tip");
         until("a challenger to see the tip", || async {
-            let status = self.status().await;
+            let status = self.listener.status().await?;
             let seen = status.disputes.as_ref().and_then(|disputes| disputes.tip);
             let judged = status.disputes.iter().flat_map(|disputes| &disputes.slots);
             let known = judged

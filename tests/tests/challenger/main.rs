@@ -250,7 +250,7 @@ async fn kill_9_loses_nothing_and_the_status_is_told() {
         // Killed at once, and at ever later moments of derivation.
         let watch = Watch::start(&world.network, &dir, &[]);
         until("some units", || async {
-            match watch.status().await {
+            match watch.listener.status().await {
                 Ok(status) if status.units >= 3 * round => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -260,18 +260,18 @@ async fn kill_9_loses_nothing_and_the_status_is_told() {
         world.burst().await;
     }
     let watch = Watch::start(&world.network, &dir, &[]);
-    let status = watch.synced(&world.network).await;
+    let status = watch.listener.synced(&world.network).await;
     let theirs = world.rpc_chain();
     assert_eq!(status.units, theirs.unit_count().await.expect("a count"));
-    assert_eq!(watch.get("readyz").await.expect("an answer").0, 200);
-    assert_eq!(watch.get("healthz").await.expect("an answer").0, 200);
-    let (_, metrics) = watch.get("metrics").await.expect("an answer");
+    assert_eq!(watch.listener.get("readyz").await.expect("an answer").0, 200);
+    assert_eq!(watch.listener.get("healthz").await.expect("an answer").0, 200);
+    let (_, metrics) = watch.listener.get("metrics").await.expect("an answer");
     assert!(
         metrics.contains(&format!("bitsect_units {}", status.units)),
         "{metrics}"
     );
     let mut asked = std::process::Command::new(bitsect_tests::program("bitsect-challenger"));
-    let told = output(asked.args(["status", "--metrics-listen", watch.address()]));
+    let told = output(asked.args(["status", "--metrics-listen", watch.listener.address()]));
     let text = String::from_utf8_lossy(&told.stdout);
     assert!(
         text.contains("following  yes") && text.contains(&status.units.to_string()),
@@ -307,7 +307,7 @@ async fn an_alarm_is_raised_when_bitcoin_is_gone() {
     let dir = network.dir().join("watch");
     let options = ["--alarm-after-seconds", "1", "--alarm-command", &command];
     let watch = Watch::start(&network, &dir, &options);
-    watch.synced(&network).await;
+    watch.listener.synced(&network).await;
     assert!(!events.exists());
     network.core.stop().await.expect("Bitcoin Core stops");
     let raised = |kind: &'static str| {
@@ -325,10 +325,10 @@ async fn an_alarm_is_raised_when_bitcoin_is_gone() {
         }
     };
     raised("not-following").await;
-    let status = watch.status().await.expect("a status");
+    let status = watch.listener.status().await.expect("a status");
     assert_eq!(status.l1_tip, None);
     assert_eq!(status.last_alarm.expect("an alarm")["event"], "not-following");
-    assert_eq!(watch.get("readyz").await.expect("an answer").0, 503);
+    assert_eq!(watch.listener.get("readyz").await.expect("an answer").0, 503);
     network.core.restart().await.expect("Bitcoin Core starts again");
     raised("following").await;
 }

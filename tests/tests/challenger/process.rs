@@ -5,13 +5,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use bitsect_challenger::metrics::Status;
-use bitsect_tests::{Network, program, until};
+use bitsect_tests::{ChallengerListener, Network, program};
 
 /// A running challenger that only watches. Dropping it kills the process; its folder stays.
 pub struct Watch {
     process: Child,
-    address: String,
+    /// Where it listens.
+    pub listener: ChallengerListener,
 }
 
 fn free_port() -> u16 {
@@ -53,41 +53,8 @@ impl Watch {
             .stderr(file)
             .spawn()
             .expect("the challenger starts");
-        Self { process, address }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Gives what a path of its listener gives: HTTP status and text.
-    pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
-        let url = format!("http://{}/{path}", self.address);
-        let response = reqwest::get(url).await.map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
-        let text = response.text().await.map_err(|error| error.to_string())?;
-        Ok((status, text))
-    }
-
-    /// Gives its status.
-    pub async fn status(&self) -> Result<Status, String> {
-        let (_, text) = self.get("status").await?;
-        serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
-    }
-
-    /// Waits until it has derived from Bitcoin's tip, and gives its status.
-    pub async fn synced(&self, network: &Network) -> Status {
-        let tip = network.core.tip().await.expect("Bitcoin has a tip");
-        until("the challenger to reach Bitcoin's tip", || async {
-            let status = self.status().await?;
-            if status.l1_hash == tip.hash && status.waits_for.is_none() {
-                Ok(status)
-            } else {
-                Err(format!("{status:?}"))
-            }
-        })
-        .await
+        let listener = ChallengerListener::new(address);
+        Self { process, listener }
     }
 
     /// Ends it without warning.
