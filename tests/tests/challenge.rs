@@ -17,15 +17,12 @@ use bitsect_challenger::explain::Told;
 use bitsect_challenger::metrics::Status;
 use bitsect_challenger::run::Challenger;
 use bitsect_l1::wallet::Keys;
-use bitsect_tests::dispute::{Arena, Claim, DEPLOYMENT, Liar, Lie, ROUNDS, Side, params};
+use bitsect_tests::dispute::{Arena, Claim, DEPLOYMENT, Liar, Lie, ROUNDS, Side, WRONG_UNIT, params};
 use bitsect_tests::{ChallengerListener, until};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-/// The unit, from the slot's start, after which the liar's states are false.
-const WRONG_UNIT: u64 = 5;
 
 /// A challenger in this process.
 struct Running {

@@ -8,20 +8,8 @@ use bitsect_bridge::game::{Part, Stage};
 use bitsect_bridge::slot::{Actor, BranchEnd, Main, Position, SlotState, Turn};
 use bitsect_judge::leaf::Value;
 use bitsect_tests::dispute::{
-    Arena, CLAIMED, Claim, Defeat, Field, Liar, Lie, Play, ROUNDS, Side, StepLie, defeat, for_lies, params,
+    Arena, CLAIMED, Claim, Defeat, Field, Liar, Lie, Play, ROUNDS, Side, WRONG_UNIT, defeat, for_lies, params,
 };
-
-/// The unit after which chain states are false, from the slots' start.
-const WRONG_UNIT: u64 = 5;
-
-const fn step(field: Field) -> Liar {
-    let lie = StepLie {
-        step: 1_000,
-        field,
-        follows: false,
-    };
-    Liar::new(WRONG_UNIT, Lie::Trace(lie))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_liar_is_slashed() {
@@ -33,9 +21,17 @@ async fn every_kind_of_liar_is_slashed() {
         Defeat::by("an unknown block", about(Lie::Advice([0x11; 32])), ""),
         Defeat::by("another input", about(Lie::Input), "state/leaf"),
         Defeat::by("another first state", about(Lie::First), "path/equation"),
-        Defeat::by("a wrong result", step(Field::Word(Value::Written, 8)), "result/"),
-        Defeat::by("a wrong middle", step(Field::Middle), "path/equation"),
-        Defeat::by("a wrong state after", step(Field::After), "path/equation"),
+        Defeat::by(
+            "a wrong result",
+            Liar::in_step(Field::Word(Value::Written, 8)),
+            "result/",
+        ),
+        Defeat::by("a wrong middle", Liar::in_step(Field::Middle), "path/equation"),
+        Defeat::by(
+            "a wrong state after",
+            Liar::in_step(Field::After),
+            "path/equation",
+        ),
         silent(Stage::Units(0)),
         silent(Stage::Link),
         silent(Stage::Content(Part::Link)),

@@ -4,10 +4,7 @@
 mod built;
 
 use bitsect_judge::leaf::Value;
-use bitsect_tests::dispute::{CLAIMED, Cover, Defeat, Field, defeat, for_lies};
-
-/// The lowest node's position on a path.
-const LOWEST: u64 = 26;
+use bitsect_tests::dispute::{CLAIMED, Cover, Defeat, Field, LOWEST, defeat, for_lies};
 
 /// Some value of a call's content is made up.
 const fn content(value: Value) -> Cover {

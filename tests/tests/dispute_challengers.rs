@@ -7,11 +7,8 @@ use bitsect_bridge::game::{Part, Stage};
 use bitsect_bridge::slot::{BranchEnd, Main, MoveKind, Position, SlotState};
 use bitsect_judge::leaf::Value;
 use bitsect_tests::dispute::{
-    Arena, CLAIMED, Chooses, Claim, Field, Liar, Lie, Play, ROUNDS, Side, StepLie, moves, params,
+    Arena, CLAIMED, Chooses, Claim, Field, Liar, Lie, Play, ROUNDS, Side, WRONG_UNIT, moves, params,
 };
-
-/// The unit after which chain states are false, from the slots' start.
-const WRONG_UNIT: u64 = 5;
 
 /// Attacks what is true, as well as one can without a truth of one's own.
 const fn falsely(chooses: Chooses, until: Option<Stage>) -> Play {
@@ -89,11 +86,7 @@ async fn false_challenges_of_true_claims_lose_their_stakes_and_claims_end_slowly
 
 /// What colludes with a liar, and the lie.
 fn colluders() -> Vec<(Play, Liar)> {
-    let trace = Lie::Trace(StepLie {
-        step: 1_000,
-        field: Field::Word(Value::Written, 8),
-        follows: false,
-    });
+    let in_step = Liar::in_step(Field::Word(Value::Written, 8));
     let stage = |chooses, stage| Play::False {
         chooses,
         until: Some(stage),
@@ -101,16 +94,10 @@ fn colluders() -> Vec<(Play, Liar)> {
     };
     vec![
         (Play::SILENT, Liar::new(WRONG_UNIT, Lie::State)),
-        (Play::SILENT, Liar::new(WRONG_UNIT, trace)),
-        (stage(Chooses::From(0), Stage::Link), Liar::new(WRONG_UNIT, trace)),
-        (
-            stage(Chooses::From(2), Stage::Units(1)),
-            Liar::new(WRONG_UNIT, trace),
-        ),
-        (
-            stage(Chooses::From(1), Stage::Final(Part::Link)),
-            Liar::new(WRONG_UNIT, trace),
-        ),
+        (Play::SILENT, in_step),
+        (stage(Chooses::From(0), Stage::Link), in_step),
+        (stage(Chooses::From(2), Stage::Units(1)), in_step),
+        (stage(Chooses::From(1), Stage::Final(Part::Link)), in_step),
         (
             stage(Chooses::Random(3), Stage::Trace(4)),
             Liar::new(WRONG_UNIT, Lie::First),

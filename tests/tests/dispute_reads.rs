@@ -7,12 +7,9 @@ use bitsect_judge::leaf::Value;
 use bitsect_judge::step::StepClaim;
 use bitsect_machine::address::{HASH_OF_NODE, NODE_FROM_HASH};
 use bitsect_machine::is_callable;
-use bitsect_tests::dispute::{CLAIMED, Cover, Defeat, Field, Liar, Lie, Scened, Scenes, defeat, for_lies};
-
-/// The unit after which chain states are false where the step does not matter.
-const WRONG_UNIT: u64 = 5;
-/// The lowest node's position on a path.
-const LOWEST: u64 = 26;
+use bitsect_tests::dispute::{
+    CLAIMED, Cover, Defeat, Field, LOWEST, Liar, Lie, Scened, Scenes, WRONG_UNIT, defeat, for_lies,
+};
 
 /// The content is made up, and the nodes over it are true.
 const LEAF: Cover = Cover::NONE.content(Value::Leaf);

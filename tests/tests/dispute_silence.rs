@@ -4,22 +4,17 @@
 mod built;
 
 use bitsect_bridge::game::{Part, Stage};
-use bitsect_tests::dispute::{Defeat, Field, Liar, Lie, ROUNDS, StepLie, defeat, for_lies};
+use bitsect_tests::dispute::{Defeat, Field, Liar, Lie, ROUNDS, WRONG_UNIT, defeat, for_lies};
 
-/// The unit after which chain states are false, from the slots' start.
-const WRONG_UNIT: u64 = 5;
-
-/// A lie about which the game comes to a stage.
-const fn leads_to(stage: Stage) -> Lie {
+/// A liar with whom the game comes to a stage.
+const fn leads_to(stage: Stage) -> Liar {
     match stage {
-        Stage::Units(_) | Stage::Link => Lie::State,
-        Stage::Content(Part::Link) | Stage::Path(Part::Link, _) | Stage::Final(Part::Link) => Lie::First,
+        Stage::Units(_) | Stage::Link => Liar::new(WRONG_UNIT, Lie::State),
+        Stage::Content(Part::Link) | Stage::Path(Part::Link, _) | Stage::Final(Part::Link) => {
+            Liar::new(WRONG_UNIT, Lie::First)
+        }
         // Control is written in every step.
-        _ => Lie::Trace(StepLie {
-            step: 1_000,
-            field: Field::After,
-            follows: false,
-        }),
+        _ => Liar::in_step(Field::After),
     }
 }
 
@@ -27,7 +22,7 @@ const fn leads_to(stage: Stage) -> Lie {
 async fn silence_is_slashed_at_every_stage() {
     let stages = Stage::all(ROUNDS).into_iter();
     let lies: Vec<Defeat> = stages
-        .map(|stage| Defeat::silent(Liar::new(WRONG_UNIT, leads_to(stage)), stage))
+        .map(|stage| Defeat::silent(leads_to(stage), stage))
         .collect();
     let mut arena = for_lies(built::built(), lies.len()).await;
     // That a stage was asked for, and not answered, is part of a defeat by silence.

@@ -5,7 +5,7 @@
 mod built;
 
 use bitsect_judge::leaf::Value;
-use bitsect_tests::dispute::{CLAIMED, Defeat, Field, Liar, Lie, Scenes, StepLie, defeat, for_lies};
+use bitsect_tests::dispute::{CLAIMED, Defeat, Field, Scenes, defeat, for_lies};
 
 /// Instructions of which the result is false: of each class, and of each way in which the judge computes.
 const RESULTS: [&str; 15] = [
@@ -45,15 +45,6 @@ fn nexts(scenes: &Scenes) -> Vec<Defeat> {
 
 fn others(scenes: &Scenes) -> [Defeat; OTHERS] {
     let address = Field::Word(Value::Address, 4);
-    let (unit, stopped) = scenes.stopped();
-    let stopped = |field| {
-        let lie = StepLie {
-            step: stopped,
-            field,
-            follows: false,
-        };
-        Liar::new(unit, Lie::Trace(lie))
-    };
     let halts = |kind| scenes.any(kind).wrong(Field::Ends(HALTED));
     let traps = |kind| scenes.any(kind).wrong(Field::Ends(ILLEGAL));
     [
@@ -107,12 +98,12 @@ fn others(scenes: &Scenes) -> [Defeat; OTHERS] {
         ),
         Defeat::by(
             "a stopped machine that goes on",
-            stopped(Field::Status(0)),
+            scenes.stopped().wrong(Field::Status(0)),
             "still/stopped",
         ),
         Defeat::by(
             "a stopped machine that changes",
-            stopped(Field::After),
+            scenes.stopped().wrong(Field::After),
             "still/stopped",
         ),
     ]

@@ -9,12 +9,8 @@ use std::collections::BTreeMap;
 use bitsect_bridge::params::Params;
 use bitsect_bridge::slot::{BranchEnd, Main, Position, SlotState};
 use bitsect_judge::leaf::Value;
-use bitsect_tests::dispute::{
-    Arena, CLAIMED, Claim, Field, Liar, Lie, ROUNDS, Side, Sightings, StepLie, moves, params,
-};
+use bitsect_tests::dispute::{Arena, CLAIMED, Claim, Field, Liar, ROUNDS, Side, Sightings, moves, params};
 
-/// The unit whose state is the first false one.
-const WRONG_UNIT: u64 = 5;
 /// Moves of a game at most.
 const MOVES: u16 = 2 * 26;
 /// Blocks until a test gives up.
@@ -23,12 +19,7 @@ const LONGEST: u32 = 600;
 const DEEPEST: u32 = 6;
 
 fn lie() -> Claim {
-    let step = StepLie {
-        step: 1_000,
-        field: Field::Word(Value::Written, 8),
-        follows: false,
-    };
-    Claim::False(CLAIMED, Liar::new(WRONG_UNIT, Lie::Trace(step)))
+    Claim::False(CLAIMED, Liar::in_step(Field::Word(Value::Written, 8)))
 }
 
 /// Parameters with so many blocks for a move and for a challenge.

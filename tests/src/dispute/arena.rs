@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bitcoin::{Amount, Network as BitcoinNetwork, TxOut};
+use bitcoin::{Amount, TxOut};
 use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig};
 use bitsect_bridge::daemon::{
     Challenger, Core, CoreConfig, Daemon, DaemonStore, FeeOutputs, Knowledge, Operator, Party, ReadySlot,
@@ -17,13 +17,13 @@ use bitsect_judge::step::cut;
 use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
-use bitsect_l1::wallet::{Keys, Wallet};
+use bitsect_l1::wallet::Wallet;
 use bitsect_node::purse::Purse;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::ground::{log, purse};
+use super::ground::{log, purse, wallet};
 use super::liar::{Liar, Liars};
 use super::parties::{DEPLOYMENT, Parties, Side, folder};
 use super::player::{Play, Player};
@@ -187,12 +187,7 @@ impl Arena {
     }
 
     fn wallet(&self, side: Side) -> Arc<Wallet> {
-        let folder = self.folder(side);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let network = BitcoinNetwork::Regtest;
-        let keys = Keys::read_or_generate(&folder.join("wallet.key"), network.into()).expect("a key");
-        let wallet = Wallet::open(&folder.join("wallet.redb"), keys, network, self.start);
-        Arc::new(wallet.expect("a wallet"))
+        Arc::new(wallet(&self.folder(side), self.start))
     }
 
     fn open(&self, side: Side) -> (Core, DaemonStore) {

@@ -1,7 +1,10 @@
 //! What an arena stands on.
 
+use std::path::Path;
+
 use bitcoin::Network as BitcoinNetwork;
 use bitsect_l1::BlockRef;
+use bitsect_l1::wallet::{Keys, Wallet};
 use bitsect_node::devnet::USER_DIR;
 use bitsect_node::purse::Purse;
 
@@ -15,6 +18,14 @@ pub(super) fn log() {
         .with_test_writer();
     // Another test of this process may have done it.
     let _ = subscriber.try_init();
+}
+
+/// The wallet in a folder, with a key of its own; it has no coins from before a block.
+pub(super) fn wallet(folder: &Path, birthday: BlockRef) -> Wallet {
+    std::fs::create_dir_all(folder).expect("a folder");
+    let network = BitcoinNetwork::Regtest;
+    let keys = Keys::read_or_generate(&folder.join("wallet.key"), network.into()).expect("a key");
+    Wallet::open(&folder.join("wallet.redb"), keys, network, birthday).expect("a wallet")
 }
 
 /// The wallet of the devnet's user, which pays for everything.

@@ -16,7 +16,11 @@ use super::made_up::{
 };
 
 /// The lowest node's position on a path.
-const LOWEST: u64 = 26;
+pub const LOWEST: u64 = 26;
+/// The unit after which chain states are false, from the slots' start, where it does not matter which.
+pub const WRONG_UNIT: u64 = 5;
+/// The step of its run that is false, where that does not matter either.
+const WRONG_STEP: u64 = 1_000;
 /// The status of a machine that halted.
 const HALTED: u8 = 1;
 
@@ -139,6 +143,13 @@ impl Liar {
             silent: None,
             salt: 0,
         }
+    }
+
+    /// Lies about a value of a step, and of nothing else.
+    pub const fn in_step(field: Field) -> Self {
+        let step = WRONG_STEP;
+        let follows = false;
+        Self::new(WRONG_UNIT, Lie::Trace(StepLie { step, field, follows }))
     }
 
     /// Covers the lie up further down.

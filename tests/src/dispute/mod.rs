@@ -14,7 +14,7 @@ mod sightings;
 mod stranger;
 
 pub use arena::{Arena, Claim, ROUNDS, params};
-pub use liar::{Cover, Field, Liar, Lie, StepLie};
+pub use liar::{Cover, Field, LOWEST, Liar, Lie, StepLie, WRONG_UNIT};
 pub use outcome::{CLAIMED, Defeat, Loses, defeat, for_lies, moves};
 pub use parties::{DEPLOYMENT, Parties, Side};
 pub use player::{Chooses, Play};

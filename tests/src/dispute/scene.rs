@@ -28,7 +28,7 @@ pub struct Scenes(Vec<Scene>);
 struct Scene {
     unit: u64,
     end: u64,
-    steps: BTreeMap<Kind, Vec<(u64, StepClaim)>>,
+    steps: BTreeMap<Kind, Vec<Scened>>,
 }
 
 /// A step of a unit's run.
@@ -63,7 +63,7 @@ impl Arena {
 impl Scene {
     fn walk(unit: u64, trace: &Trace) -> Self {
         let mut kinds: HashMap<(u32, u32), Kind> = HashMap::new();
-        let mut steps: BTreeMap<Kind, Vec<(u64, StepClaim)>> = BTreeMap::new();
+        let mut steps: BTreeMap<Kind, Vec<Scened>> = BTreeMap::new();
         let mut machine = trace.machine_at(0).expect("a machine").expect("it is known");
         let preimages = trace.input().preimages();
         while machine.status() == Status::Running {
@@ -81,7 +81,8 @@ impl Scene {
             }
             let found = steps.get_mut(kind).expect("it was inserted");
             if found.len() < KEPT && (step >= BEGIN || is_call) {
-                found.push((step, read(&machine, word)));
+                let claim = read(&machine, word);
+                found.push(Scened { unit, step, claim });
             }
             let stepped = Interpreter.run_to(&mut machine, step + 1, preimages);
             stepped.expect("its preimages are known");
@@ -92,10 +93,8 @@ impl Scene {
     }
 
     fn find(&self, kind: &str, wanted: &impl Fn(&StepClaim) -> bool) -> Option<Scened> {
-        let steps = self.steps.get(kind)?.iter();
-        let mut steps = steps.filter(|(_, claim)| wanted(claim));
-        let (unit, (step, claim)) = (self.unit, *steps.next()?);
-        Some(Scened { unit, step, claim })
+        let mut steps = self.steps.get(kind)?.iter();
+        steps.find(|step| wanted(&step.claim)).copied()
     }
 }
 
@@ -144,8 +143,13 @@ impl Scenes {
     }
 
     /// Gives a step behind the end of the first unit's run.
-    pub fn stopped(&self) -> (u64, u64) {
-        (self.0[0].unit, self.0[0].end + 5)
+    pub fn stopped(&self) -> Scened {
+        let Scene { unit, end, .. } = self.0[0];
+        Scened {
+            unit,
+            step: end + 5,
+            claim: StepClaim::default(),
+        }
     }
 }
 

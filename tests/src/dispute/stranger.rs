@@ -5,14 +5,15 @@ use std::path::Path;
 
 use bitcoin::script::PushBytesBuf;
 use bitcoin::transaction::Version;
-use bitcoin::{Amount, FeeRate, Network, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
+use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
 use bitsect_bridge::setup::sync;
-use bitsect_l1::BlockRef;
 use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::regtest::Bitcoind;
 use bitsect_l1::rpc::Client;
-use bitsect_l1::wallet::{Foreign, Funding, Keys, Wallet};
+use bitsect_l1::wallet::{Foreign, Funding, Wallet};
 use bitsect_node::purse::Purse;
+
+use super::ground::wallet;
 
 /// Ten of what fills blocks leave room for less than a move and its child in a block of 998,000 vB.
 const FILLING_VB: usize = 99_770;
@@ -44,11 +45,7 @@ impl Stranger {
     /// # Panics
     /// When anything fails.
     pub async fn new(core: &Bitcoind, purse: &Purse, folder: &Path, count: usize) -> Self {
-        std::fs::create_dir_all(folder).expect("a folder");
-        let network = Network::Regtest;
-        let keys = Keys::read_or_generate(&folder.join("wallet.key"), network.into()).expect("a key");
-        let start: BlockRef = core.tip().await.expect("a tip");
-        let wallet = Wallet::open(&folder.join("wallet.redb"), keys, network, start).expect("a wallet");
+        let wallet = wallet(folder, core.tip().await.expect("a tip"));
         let address = wallet.receive_address().expect("an address");
         let mut coins = Vec::new();
         while coins.len() < count {
@@ -124,8 +121,9 @@ impl Stranger {
             let Some(parent) = parent.filter(|_| !self.tried.contains(&txid)) else {
                 continue;
             };
+            let anchor = ScriptBuf::new_p2a();
             let mut outputs = (0_u32..).zip(&parent.output);
-            let Some((vout, output)) = outputs.find(|(_, output)| is_anchor(&output.script_pubkey)) else {
+            let Some((vout, output)) = outputs.find(|(_, output)| output.script_pubkey == anchor) else {
                 continue;
             };
             let anchor = OutPoint::new(txid, vout);
@@ -173,9 +171,4 @@ fn data(bytes: usize) -> TxOut {
         value: Amount::ZERO,
         script_pubkey: ScriptBuf::new_op_return(data),
     }
-}
-
-/// Whether a script is pay-to-anchor (BIP-0433).
-fn is_anchor(script: &ScriptBuf) -> bool {
-    script.as_bytes() == [0x51, 0x02, 0x4e, 0x73]
 }
