@@ -61,10 +61,9 @@ pub(super) fn register(module: &mut Module) {
     heavy(module, "rollup_checkRecord", 2, |context, args, _| {
         let unit: Number = args.required()?;
         let ticket: OutputId = args.required()?;
-        let found = record_of(context, unit.0, |params, snapshot, unit, start, block| {
+        record_of(context, unit.0, |params, snapshot, unit, start, block| {
             unit::check(params, snapshot, unit, start, &block, &ticket)
-        });
-        found
+        })
     });
     light(module, "rollup_version", 0, |context, _| {
         Ok(json!({ "client": CLIENT_VERSION, "chainId": context.params.execution.chain_id }))

@@ -47,7 +47,7 @@ pub fn assignment_slot(ticket: &OutputId) -> U256 {
 
 /// Reads the height of the L1 block at which an assignment was recorded; `None` where there is none.
 pub fn assigned_height(value: U256) -> Option<u32> {
-    let height: u32 = (value >> 192_usize).wrapping_to();
+    let height: u32 = value.wrapping_shr(192).wrapping_to();
     (height != 0).then_some(height)
 }
 
