@@ -26,6 +26,7 @@ pub mod chain;
 pub mod cli;
 pub mod committee;
 pub mod connector;
+mod convert;
 pub mod daemon;
 pub mod game;
 pub mod graph;

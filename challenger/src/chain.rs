@@ -9,6 +9,7 @@ use bitsect_node::convert;
 use bitsect_node::store::{Snapshot, Store, StoreError};
 use bitsect_node::unit::{self, Start, UnitError};
 use bitsect_vm::chain::ChainParams;
+use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::record::UnitRecord;
 
 /// The derived chain.
@@ -47,7 +48,12 @@ impl StoreChain {
         &self.params
     }
 
-    async fn unit_record(&self, unit: u64) -> Result<Option<UnitRecord>, ChainError> {
+    /// Records what a unit, or a check after as many, reads.
+    async fn unit_record<R>(&self, unit: u64, record: R) -> Result<Option<UnitRecord>, ChainError>
+    where
+        R: FnOnce(&ChainParams, &Snapshot, u64, Start, Vec<u8>) -> Result<UnitRecord, UnitError>,
+        R: Send + 'static,
+    {
         let started = self.reads(move |snapshot| match unit::start(&snapshot, unit) {
             Ok(start) => Ok(Some((snapshot, start))),
             Err(UnitError::NotDerived { .. }) => Ok(None),
@@ -64,22 +70,12 @@ impl StoreChain {
                 convert::bitcoin_hash(&start.next_l1)
             ),
         })?;
-        self.record_with(unit, snapshot, start, block).await.map(Some)
-    }
-
-    async fn record_with(
-        &self,
-        unit: u64,
-        snapshot: Snapshot,
-        start: Start,
-        block: Vec<u8>,
-    ) -> Result<UnitRecord, ChainError> {
         let params = self.params.clone();
-        let work = move || unit::record(&params, &snapshot, unit, start, block);
+        let work = move || record(&params, &snapshot, unit, start, block);
         let recorded = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| broken(&error))?;
-        recorded.map_err(|error| unit_fault(unit, &error))
+        recorded.map(Some).map_err(|error| unit_fault(unit, &error))
     }
 
     /// Asks Bitcoin Core for a block; `None` where it has none of this hash.
@@ -127,7 +123,14 @@ impl Chain for StoreChain {
     }
 
     fn record(&self, unit: u64) -> Answer<'_, Option<UnitRecord>> {
-        Box::pin(self.unit_record(unit))
+        Box::pin(self.unit_record(unit, unit::record))
+    }
+
+    fn check(&self, unit: u64, ticket: OutputId) -> Answer<'_, Option<UnitRecord>> {
+        let check = move |params: &ChainParams, snapshot: &Snapshot, unit, start, block: Vec<u8>| {
+            unit::check(params, snapshot, unit, start, &block, &ticket)
+        };
+        Box::pin(self.unit_record(unit, check))
     }
 
     fn l1_block(&self, hash: B256) -> Answer<'_, Option<Vec<u8>>> {

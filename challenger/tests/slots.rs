@@ -72,6 +72,7 @@ fn graph() -> SlotGraph {
         operator: key(2).x_only_public_key().0,
         payout: payout(2),
         bond: outpoint(1),
+        ticket: None,
         start: [1; 24],
         claim: ClaimKeys::derive(&operator, &path(0)),
         pairs: pairs.into(),

@@ -256,7 +256,7 @@ async fn a_true_claim_is_left_alone_and_one_of_the_future_is_false() {
 
     // The same claim of a unit more than there is: false in this block, and not known of one that comes.
     let claim = state.claim.expect("a claim");
-    let (start, chain) = (arena.slots[0].start_unit, run.chain.as_ref());
+    let (start, chain) = (arena.slots[0].start_unit, &run.chain);
     let count = chain.unit_count().await.expect("a count") - start + 1;
     let future = |height| Claimed {
         count: count as u32,
@@ -269,7 +269,7 @@ async fn a_true_claim_is_left_alone_and_one_of_the_future_is_false() {
         (future(derived), Judgement::False),
         (future(derived + 1), Judgement::Unknown),
     ] {
-        let judged = judge(chain, start, &claim).await.expect("an answer");
+        let judged = judge(chain, start, (&claim, None)).await.expect("an answer");
         assert_eq!(judged.judgement, judgement, "{claim:?}");
     }
 

@@ -13,8 +13,16 @@ async fn every_kind_of_liar_is_slashed() {
     let silent = |stage| Defeat::silent(about(Lie::State), stage);
     let lies = [
         Defeat::by("a false state alone", about(Lie::State), "state/leaf"),
-        Defeat::by("a block without work", about(Lie::Advice([0xab; 32])), "still/stopped"),
-        Defeat::by("an unknown block", about(Lie::Advice([0x11; 32])), "still/stopped"),
+        Defeat::by(
+            "a block without work",
+            about(Lie::Advice([0xab; 32])),
+            "still/stopped",
+        ),
+        Defeat::by(
+            "an unknown block",
+            about(Lie::Advice([0x11; 32])),
+            "still/stopped",
+        ),
         Defeat::by("another input", about(Lie::Input), "state/leaf"),
         Defeat::by("another first state", about(Lie::First), "path/equation"),
         Defeat::by(

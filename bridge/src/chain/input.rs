@@ -2,6 +2,7 @@
 
 use alloy_primitives::B256;
 use bitsect_machine::Preimages;
+use bitsect_vm::check::checked_ticket;
 use bitsect_vm::derive::bitcoin::DecodeError;
 use bitsect_vm::record::{UnitRecord, hashed_messages};
 use bitsect_vm::state::Node;
@@ -77,11 +78,16 @@ pub async fn unit_input(
     unit: u64,
     leaf: Option<Node>,
 ) -> Result<Option<UnitInput>, ChainError> {
-    let Some(record) = chain.record(unit).await? else {
+    let advice = leaf.map(|leaf| B256::from_slice(&leaf[32..]));
+    let record = match advice.as_ref().and_then(checked_ticket) {
+        Some(ticket) => chain.check(unit, ticket).await?,
+        None => chain.record(unit).await?,
+    };
+    let Some(record) = record else {
         return Ok(None);
     };
     let leaf = leaf.unwrap_or_else(|| record.input());
-    let advice = B256::from_slice(&leaf[32..]);
+    let advice = advice.unwrap_or(record.advice);
     let other = if advice == record.advice || advice == B256::ZERO {
         None
     } else {

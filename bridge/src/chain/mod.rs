@@ -4,6 +4,7 @@
 //! [`Trace`] that comes of it answers for any step: its state, its witness, any leaf under it.
 
 mod cache;
+mod claimed;
 mod error;
 mod input;
 mod rpc;
@@ -14,8 +15,10 @@ use std::future::Future;
 use std::pin::Pin;
 
 use alloy_primitives::B256;
+use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::record::UnitRecord;
 
+pub use claimed::claimed_chain;
 pub use error::ChainError;
 pub use input::{UnitInput, unit_input};
 pub use rpc::RpcChain;
@@ -40,6 +43,10 @@ pub trait Chain: Send + Sync + 'static {
 
     /// Gives what the unit from `S_unit` to `S_{unit+1}` reads; `None` where it is not done.
     fn record(&self, unit: u64) -> Answer<'_, Option<UnitRecord>>;
+
+    /// Gives what the check of a ticket reads at `S_unit`; its state after is zero where it does not hold. `None` where not
+    /// more than `unit` units are done.
+    fn check(&self, unit: u64, ticket: OutputId) -> Answer<'_, Option<UnitRecord>>;
 
     /// Gives an L1 block in network format, of the best chain or stale; `None` where it is not known.
     ///

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
+use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::record::UnitRecord;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -120,14 +121,18 @@ impl RpcChain {
         Ok(units.unwrap_or_default())
     }
 
-    async fn unit_record(&self, unit: u64) -> Result<Option<UnitRecord>, ChainError> {
-        const METHOD: &str = "rollup_unitRecord";
-        let result = self.call(METHOD, json!([unit])).await?;
+    async fn read_record(
+        &self,
+        method: &'static str,
+        unit: u64,
+        params: Value,
+    ) -> Result<Option<UnitRecord>, ChainError> {
+        let result = self.call(method, params).await?;
         let result = result.map_err(|fault| ChainError::NotHeld {
             unit,
             reason: fault.message,
         })?;
-        let Some(answer) = form::<Option<RecordAnswer>>(METHOD, result)? else {
+        let Some(answer) = form::<Option<RecordAnswer>>(method, result)? else {
             return Ok(None);
         };
         if let Some(program) = &self.program
@@ -138,7 +143,7 @@ impl RpcChain {
         }
         let record = UnitRecord::decode(&answer.record);
         record.map(Some).map_err(|error| ChainError::Malformed {
-            what: METHOD,
+            what: method,
             rule: error.to_string(),
         })
     }
@@ -167,7 +172,11 @@ impl Chain for RpcChain {
     }
 
     fn record(&self, unit: u64) -> Answer<'_, Option<UnitRecord>> {
-        Box::pin(self.unit_record(unit))
+        Box::pin(self.read_record("rollup_unitRecord", unit, json!([unit])))
+    }
+
+    fn check(&self, unit: u64, ticket: OutputId) -> Answer<'_, Option<UnitRecord>> {
+        Box::pin(self.read_record("rollup_checkRecord", unit, json!([unit, ticket])))
     }
 
     /// A node serves no L1 blocks: an operator knows what its own records hold.

@@ -29,6 +29,9 @@ pub(super) struct DeploymentArgs {
     /// Slots: the operator's name, the unit that it starts behind, the chain state there.
     #[arg(long = "slot", required = true, value_name = "OPERATOR:UNIT:STATE")]
     slots: Vec<SlotArg>,
+    /// Let claims be about the chain's state alone: they take nothing of the vault.
+    #[arg(long)]
+    no_vault: bool,
     #[command(flatten)]
     params: ParamsArgs,
 }
@@ -68,6 +71,12 @@ struct ParamsArgs {
 #[derive(Clone, Debug)]
 struct SlotArg(SlotEntry);
 
+impl SlotArg {
+    fn entry(self, vault: bool) -> SlotEntry {
+        SlotEntry { vault, ..self.0 }
+    }
+}
+
 impl FromStr for SlotArg {
     type Err = String;
 
@@ -83,6 +92,7 @@ impl FromStr for SlotArg {
             operator,
             start_unit: unit.parse().map_err(|_| failed())?,
             start_state: Digest(bytes),
+            vault: true,
         }))
     }
 }
@@ -133,7 +143,7 @@ pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
         program: program_hash(&program),
         start_height: args.start_height,
         params: args.params.params(),
-        slots: args.slots.into_iter().map(|slot| slot.0).collect(),
+        slots: args.slots.into_iter().map(|slot| slot.entry(!args.no_vault)).collect(),
     };
     let deployment = Deployment {
         network: args.network,

@@ -46,7 +46,7 @@ impl Answered {
     ) -> Self {
         let asks = asks(program, keys, stage);
         let timeout = timeout_script(move_timeout, keys.operator);
-        let verdicts = verdicts(program, keys.rounds, start, stage);
+        let verdicts = verdicts(program, keys.rounds, (start, keys.check.as_ref()), stage);
         let mut near: Vec<TapLeafHash> = asks.iter().map(|leaf| leaf_hash(&leaf.script(keys))).collect();
         near.push(leaf_hash(&timeout));
         let far = verdicts

@@ -1,5 +1,7 @@
 //! A challenger's duties: judge claims, choose, win, collect.
 
+use std::sync::Arc;
+
 use alloy_primitives::B256;
 use bitcoin::Amount;
 use bitsect_judge::step::cut;
@@ -8,7 +10,7 @@ use super::core::{Core, Outgoing};
 use super::knowledge::Knowledge;
 use super::operator::{PartyError, Wanted, label, position};
 use super::store::DaemonStore;
-use crate::chain::{Chain, ChainError};
+use crate::chain::{Chain, ChainError, claimed_chain};
 use crate::game::Stage;
 use crate::game::challenger::{Reply, reason, reply};
 use crate::game::truth::Unknown;
@@ -37,14 +39,21 @@ pub struct Judged {
 }
 
 /// Judges a claim of a slot that starts behind `start` units. It cannot be about blocks that come after it, so that one
-/// about units which are not there once the chain is derived up to its block is false.
+/// about units which are not there once the chain is derived up to its block is false. `check` is the advice of its last
+/// unit, where that is a check.
 ///
 /// # Errors
 /// Where the chain fails.
-pub async fn judge(chain: &dyn Chain, start: u64, claim: &Claimed) -> Result<Judged, ChainError> {
+pub async fn judge(
+    chain: &Arc<dyn Chain>,
+    start: u64,
+    (claim, check): (&Claimed, Option<B256>),
+) -> Result<Judged, ChainError> {
+    let end = start + u64::from(claim.count);
+    let chain = claimed_chain(chain, check, end);
     // Asked for first: what is derived in between may only add units.
     let derived = chain.l1_height().await?;
-    let expected = chain.state(start + u64::from(claim.count)).await?;
+    let expected = chain.state(end).await?;
     let judgement = match expected {
         Some(expected) if cut(&expected) == claim.state => Judgement::True,
         Some(_) => Judgement::False,
@@ -142,7 +151,8 @@ impl Challenger {
         let Some(claim) = core.state(slot).claim else {
             return Ok(());
         };
-        let judged = judge(knowledge.chain(), knowledge.start(), &claim).await?;
+        let check = core.slots()[slot].graph.spec.check();
+        let judged = judge(knowledge.chain(), knowledge.start(), (&claim, check)).await?;
         let challenge = &core.slots()[slot].graph.pairs[pair].stages[&Stage::Units(0)].ask;
         if judged.judgement != Judgement::False || core.carries(challenge) {
             return Ok(());
@@ -152,6 +162,10 @@ impl Challenger {
                 "after {} units the state is {expected}, the claim says 0x{}",
                 claim.count,
                 hex::encode(claim.state)
+            ),
+            None if check.is_some() => format!(
+                "after {} units and up to its block {} nothing was assigned to the slot that a claim may count on",
+                claim.count, claim.height
             ),
             None => format!(
                 "the claim is about {} units, and up to its block {} there are fewer",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use bitsect_machine::{Oracle, Sha256Preimage};
 
-use crate::chain::{Chain, ChainError, Run, RunError, Runner, Trace, TraceError, unit_input};
+use crate::chain::{Chain, ChainError, Run, RunError, Runner, Trace, TraceError, claimed_chain, unit_input};
 use crate::game::position::Position;
 use crate::game::truth::{Broken, Need, Path, Place, Truth, Unknown};
 use crate::game::{Stage, units};
@@ -78,13 +78,14 @@ impl Knowledge {
         let search = units(rounds);
         let choices = position.unit_choices();
         // The search's ends are compared too.
+        let chain = self.claimed(position);
         let mut wanted = vec![0, u64::from(position.claim().count), search.intervals()];
         for round in 0..=choices.len().min(usize::from(rounds.units) - 1) {
             wanted.extend(search.asked(&choices[..round]));
         }
         if let Some(unit) = position.unit() {
             wanted.extend([unit, unit + 1]);
-            match self.chain.record(self.start + unit).await? {
+            match chain.record(self.start + unit).await? {
                 Some(record) => self.inputs.insert(unit, record.input()),
                 None => self.inputs.remove(&unit),
             };
@@ -93,7 +94,7 @@ impl Knowledge {
         let claimed = u64::from(position.claim().count);
         for units in wanted {
             // Behind the claim's last unit its state repeats.
-            if let Some(state) = self.chain.state(self.start + units.min(claimed)).await? {
+            if let Some(state) = chain.state(self.start + units.min(claimed)).await? {
                 self.states.insert(units, state);
             }
         }
@@ -101,8 +102,14 @@ impl Knowledge {
     }
 
     /// Gives the chain.
-    pub fn chain(&self) -> &dyn Chain {
-        self.chain.as_ref()
+    pub const fn chain(&self) -> &Arc<dyn Chain> {
+        &self.chain
+    }
+
+    /// Gives the chain as a branch's claim sees it.
+    fn claimed(&self, position: &Position) -> Arc<dyn Chain> {
+        let end = self.start + u64::from(position.claim().count);
+        claimed_chain(&self.chain, position.check(), end)
     }
 
     /// Gives the unit that the slot starts behind.
@@ -117,7 +124,7 @@ impl Knowledge {
         input: [u8; 64],
     ) -> impl Future<Output = Result<Run, KnowledgeError>> + Send + use<> {
         let unit = self.start + position.unit().unwrap_or_default();
-        let (chain, runner) = (Arc::clone(&self.chain), self.runner.clone());
+        let (chain, runner) = (self.claimed(position), self.runner.clone());
         async move {
             let input = unit_input(chain.as_ref(), unit, Some(input)).await?;
             let input = input.ok_or(KnowledgeError::NotDerived { unit })?;

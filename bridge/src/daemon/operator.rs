@@ -78,7 +78,7 @@ pub fn position(graph: &SlotGraph, state: &SlotState, pair: usize) -> Option<Pos
         count: claim.count,
         state: claim.state,
     };
-    let mut position = Position::new(rounds, graph.spec.start, claim);
+    let mut position = Position::new(rounds, graph.spec.start, claim).with_check(graph.spec.check());
     let published = &state.branches[pair].published;
     loop {
         let stage = position.stage();

@@ -145,6 +145,9 @@ fn of_link<T: Truth + ?Sized>(position: &Position, truth: &T) -> Result<Option<R
     if position.chain_state(unit).as_ref() != input.first_chunk() {
         return Ok(Some(Reply::Refuted));
     }
+    if position.is_misplaced(unit, &input) {
+        return Ok(Some(Reply::Refuted));
+    }
     let last = position.rounds().steps_total();
     let open = |opening: Opening| Ok(Some(Reply::Choose(opening as u8)));
     if !same(position.machine_state(0), truth.machine_state(&input, 0)?) {

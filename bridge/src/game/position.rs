@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::B256;
 use bitsect_judge::leaf::{Value, Values};
 use bitsect_judge::path::Time;
 use bitsect_judge::step::{Cut, StepClaim};
+use bitsect_vm::check::CHECK_TAG;
 
 use super::search::{Bound, Search};
 use super::stage::{Form, Go, Item, Opening, Part, Stage, Subject, path, trace, units};
+use crate::leaf::UnitPlace;
 use crate::params::Rounds;
 
 /// What is published in a stage.
@@ -37,6 +40,7 @@ pub struct Position {
     rounds: Rounds,
     start: Cut,
     claim: Claim,
+    check: Option<B256>,
     stage: Stage,
     turn: Turn,
     answers: BTreeMap<Stage, Published>,
@@ -89,10 +93,34 @@ impl Position {
             rounds,
             start,
             claim,
+            check: None,
             stage: Stage::Units(0),
             turn: Turn::Prover,
             answers: BTreeMap::new(),
             choices: BTreeMap::new(),
+        }
+    }
+
+    /// Says which advice the claim's last unit has to have, where it is a check.
+    pub const fn with_check(mut self, check: Option<B256>) -> Self {
+        self.check = check;
+        self
+    }
+
+    /// Gives the advice that the claim's last unit has to have, where it is a check.
+    pub const fn check(&self) -> Option<B256> {
+        self.check
+    }
+
+    /// Whether an input has a check where none is, or none where one has to be.
+    pub fn is_misplaced(&self, unit: u64, input: &[u8; 64]) -> bool {
+        let Some(check) = self.check else {
+            return false;
+        };
+        let advice = input.split_at(32).1;
+        match UnitPlace::of(unit, self.claim.count) {
+            UnitPlace::Last => advice != check.as_slice(),
+            UnitPlace::Earlier => advice.starts_with(&CHECK_TAG),
         }
     }
 

@@ -2,20 +2,26 @@
 
 mod pair;
 mod sign;
+mod vault;
 
+use alloy_primitives::B256;
 use bitcoin::key::Secp256k1;
 use bitcoin::secp256k1::All;
 use bitcoin::{OutPoint, ScriptBuf, TxOut, XOnlyPublicKey};
 use bitsect_judge::step::Cut;
+use bitsect_vm::chain::bridge::output_id;
+use bitsect_vm::check::check_advice;
 
 use crate::connector::{Bond, Funds};
+use crate::convert::chain_outpoint;
 use crate::keys::{ClaimKeys, Locks, ProverKeys};
 use crate::leaf::Program;
 use crate::params::{Params, ParamsError};
 use crate::transaction::{Planned, Spent, ValueError, claim, finalise_fast, finalise_slow};
 
 pub use pair::{PairGraph, StageGraph};
-pub use sign::{Signatures, Signing, SigningId};
+pub use sign::{Committee, Signatures, Signing, SigningId};
+pub use vault::{End, VaultBranch, VaultGraph, VaultSigningId};
 
 /// A challenger's side of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +49,23 @@ pub struct SlotSpec {
     pub payout: ScriptBuf,
     /// The bond: its script follows from the rest.
     pub bond: OutPoint,
+    /// The output of the committee's key with which the slot's claim gets a vault output; without one claims are about the
+    /// chain's state alone.
+    pub ticket: Option<OutPoint>,
     /// The chain state at the slot's start, cut.
     pub start: Cut,
     /// The claim's keys.
     pub claim: ClaimKeys,
     /// The challengers.
     pub pairs: Vec<PairSpec>,
+}
+
+impl SlotSpec {
+    /// Gives the advice of the claim's last unit: the check of the ticket.
+    pub fn check(&self) -> Option<B256> {
+        let ticket = self.ticket.as_ref().map(chain_outpoint);
+        ticket.map(|ticket| check_advice(&output_id(&ticket)))
+    }
 }
 
 /// A slot's graph.

@@ -58,6 +58,7 @@ impl PairGraph {
             committee: spec.committee,
             operator: spec.operator,
             challenger: side.key,
+            check: spec.check(),
             claim: spec.claim.clone(),
             prover: side.prover.clone(),
             choices: side.locks.clone(),

@@ -34,27 +34,42 @@ pub enum SigningId {
 
 /// A signature that is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signing {
+pub struct Signing<I = SigningId> {
     /// Which.
-    pub id: SigningId,
+    pub id: I,
     /// How the input is spent: for which key.
     pub path: Path,
     /// What is signed.
     pub message: [u8; 32],
 }
 
-/// The committee's signatures of a slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Signatures(BTreeMap<SigningId, schnorr::Signature>);
+/// The committee's signatures, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committee<I>(BTreeMap<I, schnorr::Signature>);
 
-impl Signatures {
+/// The committee's signatures of a slot.
+pub type Signatures = Committee<SigningId>;
+
+impl<I> Default for Committee<I> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<I: Ord + Copy> FromIterator<(I, schnorr::Signature)> for Committee<I> {
+    fn from_iter<T: IntoIterator<Item = (I, schnorr::Signature)>>(signatures: T) -> Self {
+        Self(signatures.into_iter().collect())
+    }
+}
+
+impl<I: Ord + Copy> Committee<I> {
     /// Keeps a signature.
-    pub fn insert(&mut self, id: SigningId, signature: schnorr::Signature) {
+    pub fn insert(&mut self, id: I, signature: schnorr::Signature) {
         self.0.insert(id, signature);
     }
 
     /// Gives a signature, as witnesses have it.
-    pub fn get(&self, id: SigningId) -> Option<Signature> {
+    pub fn get(&self, id: I) -> Option<Signature> {
         let signature = *self.0.get(&id)?;
         Some(Signature {
             signature,

@@ -9,12 +9,11 @@ use bitcoin::script::Builder;
 use bitsect_judge::leaf::Value;
 use bitsect_judge::script::Assembler;
 use bitsect_judge::step::gate::Access;
-use bitsect_judge::winternitz::{Reading, checksum_digits, value_digits, verify};
-use bitsect_judge::word::{self, Digit};
+use bitsect_judge::winternitz::{checksum_digits, value_digits};
 
-use super::claim::{signatures, signed};
+use super::claim::signed;
 use super::fragment::open_one;
-use super::repeat::{COUNT, push_chosen};
+use super::place::push_count_and_unit;
 use super::rules::{Program, RuleEntry};
 use super::verdict::{keys_of, witness_of};
 use super::{PairKeys, Published, Source};
@@ -177,15 +176,7 @@ const COUNT_ITEMS: usize =
 /// The challenger chooses the unit that is false: its number is below the claim's count.
 fn unit_script(keys: &PairKeys) -> ScriptBuf {
     let mut a = Assembler::new();
-    let readings = [Reading {
-        key: keys.key(Source::Claim(ClaimItem::Count)),
-        kept: (1 << COUNT) - 1,
-    }];
-    signatures(&mut a, &readings);
     let last = keys.rounds.units - 1;
-    for round in (0..=last).rev() {
-        a.witness(&format!("secret {round}"));
-    }
     let locks = (0..=last).map(|round| {
         let side = if round == last {
             &keys.choices
@@ -194,18 +185,7 @@ fn unit_script(keys: &PairKeys) -> ScriptBuf {
         };
         side[&Stage::Units(round)].as_slice()
     });
-    push_chosen(&mut a, locks);
-    a.op(OP_TOALTSTACK);
-    let values = verify(&mut a, &readings);
-    let digits: Vec<Digit> = values[0]
-        .iter()
-        .take(COUNT)
-        .flatten()
-        .copied()
-        .map(Digit::Item)
-        .collect();
-    word::number(&mut a, &digits);
-    a.op(OP_FROMALTSTACK);
+    push_count_and_unit(&mut a, keys, locks);
     a.ops(&[OP_GREATERTHAN, OP_VERIFY]);
     signed(a.finish().0, keys.committee)
 }

@@ -4,6 +4,7 @@ mod answer;
 mod ask;
 mod claim;
 mod fragment;
+mod place;
 mod repeat;
 mod rules;
 mod table;
@@ -11,6 +12,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::B256;
 use bitcoin::XOnlyPublicKey;
 use bitsect_judge::winternitz::{PublicKey, Signature};
 
@@ -23,6 +25,7 @@ pub use answer::AnswerLeaf;
 pub use ask::{AskLeaf, asks};
 pub use claim::claim_script;
 pub use fragment::{key_script, timeout_script};
+pub use place::UnitPlace;
 pub use rules::{Program, ProgramError};
 pub use table::verdicts;
 pub use verdict::VerdictLeaf;
@@ -56,6 +59,8 @@ pub struct PairKeys {
     pub operator: XOnlyPublicKey,
     /// The challenger's key.
     pub challenger: XOnlyPublicKey,
+    /// The advice of the claim's last unit, where it is a check.
+    pub check: Option<B256>,
     /// The claim's keys.
     pub claim: ClaimKeys,
     /// The prover's keys and locks.

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use alloy_primitives::B256;
 use bitsect_judge::leaf::Value;
-use bitsect_judge::path::{Field, Place, differs_from_constant, level_rules};
+use bitsect_judge::path::{Field, Place, differs_from_constant, equals_constant, level_rules};
 use bitsect_judge::step::Cut;
 use bitsect_machine::DEPTH;
 use bitsect_machine::address::{A0, A1, A7, CONTROL, INPUT, KEY, OUTPUT, REGISTERS};
+use bitsect_vm::check::CHECK_TAG;
 
 use super::repeat::Repeat;
 use super::rules::{Program, RuleEntry, digits, sibling_rule};
 use super::verdict::VerdictLeaf;
-use super::{Condition, Source};
+use super::{Condition, Source, UnitPlace};
 use crate::game::search::{Bound, Chosen};
 use crate::game::{Go, Item, Opening, Part, Stage, Subject, path, trace, units};
 use crate::params::{ARITY, PATH_ROUNDS, Rounds};
@@ -93,14 +95,24 @@ pub(super) fn places() -> Vec<(Place, bool)> {
     reaches.map(|reach| (reach.place, reach.go != Go::Read)).collect()
 }
 
-/// Gives the leaves that win behind a stage's answer. `start` is the chain state at the slot's start.
-pub fn verdicts(program: &Program, rounds: Rounds, start: &Cut, stage: Stage) -> Vec<VerdictLeaf> {
+/// Gives the leaves that win behind a stage's answer. `start` is the chain state at the slot's start, `check` the advice of
+/// the claim's last unit where it is a check.
+pub fn verdicts(
+    program: &Program,
+    rounds: Rounds,
+    (start, check): (&Cut, Option<&B256>),
+    stage: Stage,
+) -> Vec<VerdictLeaf> {
     let last = PATH_ROUNDS - 1;
     match stage {
         Stage::Units(round) => (0..ARITY - 1)
             .map(|index| VerdictLeaf::repeat(Repeat { round, index, rounds }))
             .collect(),
-        Stage::Link => inputs(program, rounds, start),
+        Stage::Link => {
+            let mut leaves = inputs(program, rounds, start);
+            leaves.extend(check.into_iter().flat_map(|check| checks(rounds, check)));
+            leaves
+        }
         Stage::Step => steps(program, rounds),
         Stage::Content(Part::Link) => outputs(program, rounds),
         Stage::Content(Part::Step) => words(program),
@@ -149,6 +161,24 @@ fn inputs(program: &Program, rounds: Rounds, start: &Cut) -> Vec<VerdictLeaf> {
         }
     });
     leaves.collect()
+}
+
+/// The last unit is not the check that it has to be, or another one is a check.
+fn checks(rounds: Rounds, check: &B256) -> [VerdictLeaf; 2] {
+    let input = Source::Stage(Stage::Link, Item::Input);
+    // The advice lies behind the chain state.
+    let advice = Value::Leaf.digits() / 2;
+    let tag = digits(&CHECK_TAG);
+    let missing = differs_from_constant(
+        "check/missing".to_owned(),
+        Value::Leaf,
+        advice,
+        &digits(check.as_slice()),
+    );
+    let early = equals_constant("check/early".to_owned(), Value::Leaf, advice, &tag);
+    [(missing, UnitPlace::Last), (early, UnitPlace::Earlier)].map(|(rule, place)| {
+        VerdictLeaf::rule(RuleEntry::new(rule), |_| input, vec![]).of_unit(place, rounds)
+    })
 }
 
 /// A step contradicts itself, or its roots are not those that the search ended with.

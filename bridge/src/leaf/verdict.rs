@@ -12,16 +12,20 @@ use bitsect_judge::winternitz::Signature;
 use super::fragment::open_one;
 use super::repeat::Repeat;
 use super::rules::RuleEntry;
-use super::{Condition, PairKeys, Published, Source};
+use super::{Condition, PairKeys, Published, Source, UnitPlace};
+use crate::params::Rounds;
 use crate::secret::Lock;
 
 /// Who spends it is the challenger, after an answer, before the prover's timeout; with it main, or alone where main is gone.
 ///
-/// Witness, bottom first: the rule's; the prover's secrets of the conditions, the first one's uppermost; the challenger's
+/// Witness, bottom first: the rule's; where the unit's place counts, the signature of the claim's count and the prover's
+/// secrets of all rounds, the first one's uppermost; the prover's secrets of the conditions, the first one's uppermost; the challenger's
 /// signature.
 #[derive(Clone, Debug)]
 pub struct VerdictLeaf {
     proof: Proof,
+    /// Where the unit has to lie, and the number of rounds that choose it.
+    unit: Option<(UnitPlace, u8)>,
     conditions: Vec<Condition>,
 }
 
@@ -71,13 +75,21 @@ impl VerdictLeaf {
         let sources = reads.map(|(value, _)| (*value, source(*value))).collect();
         Self {
             proof: Proof::Rule { entry, sources },
+            unit: None,
             conditions,
         }
+    }
+
+    /// Adds that the chosen unit lies there.
+    pub(super) const fn of_unit(mut self, place: UnitPlace, rounds: Rounds) -> Self {
+        self.unit = Some((place, rounds.units));
+        self
     }
 
     pub(super) const fn repeat(repeat: Repeat) -> Self {
         Self {
             proof: Proof::Repeat(repeat),
+            unit: None,
             conditions: vec![],
         }
     }
@@ -105,7 +117,8 @@ impl VerdictLeaf {
             Proof::Rule { entry, sources } => entry.template().script(&keys_of(keys, sources)),
             Proof::Repeat(repeat) => repeat.script(keys),
         };
-        ScriptBuf::from_bytes([script.into_bytes(), proof.into_bytes()].concat())
+        let unit = self.unit.map(|(place, _)| place.script(keys).into_bytes());
+        ScriptBuf::from_bytes([script.into_bytes(), unit.unwrap_or_default(), proof.into_bytes()].concat())
     }
 
     /// Gives the witness without the challenger's signature, which lies on top of it; `None` where what is published is
@@ -118,6 +131,9 @@ impl VerdictLeaf {
             Proof::Rule { entry, sources } => witness_of(entry, sources, published)?,
             Proof::Repeat(repeat) => repeat.witness(published)?,
         };
+        if let Some((place, rounds)) = self.unit {
+            items.extend(place.witness(rounds, published)?);
+        }
         for condition in self.conditions.iter().rev() {
             let opened = published.choices.get(&condition.stage)?;
             items.push(opened.prover?.0.to_vec());

@@ -16,10 +16,11 @@ use crate::committee::{
     Aggregate, AggregateError, Builder, Deployment, DeploymentError, Digest, Graph, MemberId, Role, Signing,
     Tweak,
 };
-use crate::connector::{Bond, Path};
+use crate::connector::{Bond, Funds, Path};
 use crate::graph::{GraphError, PairSpec, SigningId, SlotGraph, SlotSpec};
 use crate::keys::{ClaimKeys, ProverKeys, locks};
 use crate::leaf::{Program, ProgramError};
+use crate::params::CONNECTOR_VALUE;
 
 /// Why there is no contribution, or no graph.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ pub enum BuildError {
     #[error("there is nothing to contribute: no key and no outputs were given")]
     Nothing,
     /// Other outputs were made than the member needs.
-    #[error("outputs: expected {expected}, bonds and stakes, got {got}")]
+    #[error("outputs: expected {expected}, bonds, tickets and stakes, got {got}")]
     Outputs {
         /// How many it needs.
         expected: usize,
@@ -84,13 +85,24 @@ pub enum BuildError {
     },
 }
 
+/// What a member makes an output for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An operator's collateral.
+    Bond,
+    /// With it an operator's claim gets a vault output.
+    Ticket,
+    /// A challenger's collateral.
+    Stake,
+}
+
 /// An output that a member makes before it contributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The slot.
     pub slot: usize,
-    /// Whether it is the bond of an operator, or the stake of a challenger.
-    pub is_bond: bool,
+    /// What it is for.
+    pub purpose: Purpose,
     /// The output.
     pub output: TxOut,
 }
@@ -164,21 +176,30 @@ impl SetupBuilder {
         }
     }
 
-    /// Gives the outputs that a member makes: the bonds of its slots, then its stakes, both in the order of slots.
+    /// Gives the outputs that a member makes: the bonds of its slots, their tickets, then its stakes, in the order of slots.
     pub fn wanted(&self, member: MemberId, secrets: &PartySecrets) -> Vec<Wanted> {
         let key = secrets.key.x_only_public_key().0;
-        let bonds = self.section.operates(&self.deployment, member).into_iter();
-        let bonds = bonds.map(|slot| Wanted {
-            slot,
-            is_bond: true,
-            output: self.bond(key, &ClaimKeys::derive(&secrets.seed, &path(&self.hash, slot, 0))),
+        let own = self.section.operates(&self.deployment, member);
+        let bonds = own.iter().map(|slot| Wanted {
+            slot: *slot,
+            purpose: Purpose::Bond,
+            output: self.bond(
+                key,
+                &ClaimKeys::derive(&secrets.seed, &path(&self.hash, *slot, 0)),
+            ),
+        });
+        let ticket = Funds::new(&self.secp, self.committee).output(CONNECTOR_VALUE);
+        let tickets = own.iter().map(|slot| Wanted {
+            slot: *slot,
+            purpose: Purpose::Ticket,
+            output: ticket.clone(),
         });
         let stakes = (0..self.shape(member).challenged).map(|slot| Wanted {
             slot,
-            is_bond: false,
+            purpose: Purpose::Stake,
             output: self.stake(key),
         });
-        bonds.chain(stakes).collect()
+        bonds.chain(tickets).chain(stakes).collect()
     }
 
     fn bond(&self, operator: XOnlyPublicKey, claim: &ClaimKeys) -> TxOut {
@@ -210,22 +231,27 @@ impl SetupBuilder {
         made: &[OutPoint],
     ) -> Result<(), BuildError> {
         let (shape, rounds) = (self.shape(member), self.section.params.rounds);
-        let expected = shape.operated + shape.challenged;
+        let expected = 2 * shape.operated + shape.challenged;
         if made.len() != expected {
             let got = made.len();
             return Err(BuildError::Outputs { expected, got });
         }
-        let (bonds, stakes) = made.split_at(shape.operated);
+        let (bonds, rest) = made.split_at(shape.operated);
+        let (tickets, stakes) = rest.split_at(shape.operated);
         let slots = self.section.operates(&self.deployment, member);
-        let operated = slots.into_iter().zip(bonds).map(|(slot, bond)| {
-            let pairs = 0..shape.challengers;
-            let keys = |pair| ProverKeys::derive(&secrets.seed, &path(&self.hash, slot, pair), rounds);
-            Operated {
-                bond: *bond,
-                claim: ClaimKeys::derive(&secrets.seed, &path(&self.hash, slot, 0)),
-                pairs: pairs.map(keys).collect(),
-            }
-        });
+        let operated = slots
+            .into_iter()
+            .zip(bonds.iter().zip(tickets))
+            .map(|(slot, (bond, ticket))| {
+                let pairs = 0..shape.challengers;
+                let keys = |pair| ProverKeys::derive(&secrets.seed, &path(&self.hash, slot, pair), rounds);
+                Operated {
+                    bond: *bond,
+                    ticket: *ticket,
+                    claim: ClaimKeys::derive(&secrets.seed, &path(&self.hash, slot, 0)),
+                    pairs: pairs.map(keys).collect(),
+                }
+            });
         let pair = challengers(&self.deployment).iter().position(|id| *id == member);
         let challenged = stakes.iter().enumerate().map(|(slot, stake)| Challenged {
             stake: *stake,
@@ -295,6 +321,7 @@ impl SetupBuilder {
             operator: side.key,
             payout: side.payout.script_pubkey(),
             bond: operated.bond,
+            ticket: self.section.slots[slot].vault.then_some(operated.ticket),
             start: cut(&B256::new(self.section.slots[slot].start_state.0)),
             claim: operated.claim.clone(),
             pairs: pairs.collect::<Result<_, _>>()?,
@@ -314,7 +341,10 @@ fn verify_distinct(contributions: &BTreeMap<MemberId, Contribution>) -> Result<(
         if !keys.insert(contribution.key) {
             return Err(twice("key", contribution.key.to_string()));
         }
-        let bonds = contribution.operated.iter().map(|slot| slot.bond);
+        let bonds = contribution
+            .operated
+            .iter()
+            .flat_map(|slot| [slot.bond, slot.ticket]);
         let stakes = contribution.challenged.iter().map(|slot| slot.stake);
         for output in bonds.chain(stakes) {
             if !outputs.insert(output) {

@@ -1,7 +1,7 @@
 //! What a member contributes to the graph, and its one encoding.
 //!
 //! `version (1) || key (32) || length (1) || payout address`, then for each slot in which the member claims
-//! `bond (36) || claim keys || prover's keys of each pair`, then, of a challenger, for each slot `stake (36) || locks`. An
+//! `bond (36) || ticket (36) || claim keys || prover's keys of each pair`, then, of a challenger, for each slot `stake (36) || locks`. An
 //! outpoint is its txid in internal byte order and its index, 4 bytes, little-endian. Keys and locks have lengths that the
 //! parameters fix.
 
@@ -24,6 +24,8 @@ pub(super) const HEAD_BYTES: usize = 1 + 32 + 1 + MAX_ADDRESS;
 pub struct Operated {
     /// The bond.
     pub bond: OutPoint,
+    /// The ticket.
+    pub ticket: OutPoint,
     /// The claim's keys.
     pub claim: ClaimKeys,
     /// Its keys in each pair.
@@ -147,6 +149,7 @@ impl Contribution {
         bytes.extend(payout.as_bytes());
         for slot in &self.operated {
             put_outpoint(&slot.bond, &mut bytes);
+            put_outpoint(&slot.ticket, &mut bytes);
             bytes.extend(slot.claim.encode());
             bytes.extend(slot.pairs.iter().flat_map(|keys| keys.encode(rounds)));
         }
@@ -193,6 +196,7 @@ impl Contribution {
 
     fn operated(reader: &mut Reader<'_>, shape: &Shape) -> Result<Operated, ContributionError> {
         let bond = reader.outpoint("bond")?;
+        let ticket = reader.outpoint("ticket")?;
         let claim = ClaimKeys::decode(reader.take("claim keys", ClaimKeys::bytes())?)?;
         let length = ProverKeys::bytes(shape.rounds);
         let pairs = (0..shape.challengers).map(|_| {
@@ -201,6 +205,7 @@ impl Contribution {
         });
         Ok(Operated {
             bond,
+            ticket,
             claim,
             pairs: pairs.collect::<Result<_, _>>()?,
         })

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
+use bitcoin::key::Secp256k1;
 use bitcoin::{OutPoint, TxOut};
 use bitsect_l1::rpc::{Client, RpcError};
 
@@ -13,8 +14,10 @@ use super::section::{Section, SectionError, challengers};
 use crate::committee::{
     Deployment, DeploymentError, MemberId, MemberKeys, Store, StoreError, VerifyError, load,
 };
+use crate::connector::Funds;
 use crate::daemon::{DaemonStore, ReadySlot};
 use crate::graph::{Signatures, SlotGraph};
+use crate::params::CONNECTOR_VALUE;
 use crate::slot::Hand;
 
 /// Why there are no slots, or no seat in them.
@@ -175,7 +178,12 @@ fn outputs(number: usize, graph: &SlotGraph) -> Vec<(String, OutPoint, TxOut)> {
         let what = format!("stake of slot {number}, challenger {pair}");
         (what, side.stake.0, side.stake.1.clone())
     });
-    [bond].into_iter().chain(stakes).collect()
+    let funds = Funds::new(&Secp256k1::new(), graph.spec.committee);
+    let ticket = graph.spec.ticket.map(|ticket| {
+        let what = format!("ticket of slot {number}");
+        (what, ticket, funds.output(CONNECTOR_VALUE))
+    });
+    [bond].into_iter().chain(ticket).chain(stakes).collect()
 }
 
 async fn verify_output(

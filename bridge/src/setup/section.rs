@@ -34,6 +34,13 @@ pub struct SlotEntry {
     pub start_unit: u64,
     /// The chain state there.
     pub start_state: Digest,
+    /// Whether its claim takes a vault output; otherwise it is about the chain's state alone.
+    #[serde(default = "yes")]
+    pub vault: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Why a `graph` table cannot be used.
@@ -129,7 +136,7 @@ impl Section {
     pub fn contribution_bytes(&self, deployment: &Deployment, member: MemberId) -> usize {
         let rounds = self.params.rounds;
         let challengers = challengers(deployment).len();
-        let slot = OUTPOINT_BYTES + ClaimKeys::bytes() + challengers * ProverKeys::bytes(rounds);
+        let slot = 2 * OUTPOINT_BYTES + ClaimKeys::bytes() + challengers * ProverKeys::bytes(rounds);
         let own = self.operates(deployment, member).len() * slot;
         let other = match deployment.member(member).role {
             Role::Operator => 0,

@@ -33,6 +33,10 @@ pub(super) fn put_slot(graph: &SlotGraph, out: &mut Vec<u8>) {
     out.extend(spec.operator.serialize());
     put(spec.payout.as_bytes(), out);
     put_outpoint(&spec.bond, out);
+    out.push(spec.ticket.is_some().into());
+    if let Some(ticket) = &spec.ticket {
+        put_outpoint(ticket, out);
+    }
     out.extend(spec.start);
     out.extend(spec.claim.encode());
     out.extend((spec.pairs.len() as u64).to_le_bytes());

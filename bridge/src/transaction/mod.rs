@@ -8,6 +8,7 @@ mod finalise;
 mod forfeit;
 mod recover;
 mod slash;
+mod vault;
 mod withdraw;
 
 use bitcoin::absolute::LockTime;
@@ -29,6 +30,7 @@ pub use finalise::{BOND_OUTPUT, REIMBURSE_OUTPUT, finalise_fast, finalise_slow};
 pub use forfeit::forfeit;
 pub use recover::recover;
 pub use slash::{BRANCH_INPUT, MAIN_INPUT, REWARD_OUTPUT, timeout, verdict};
+pub use vault::{REIMBURSED_OUTPUT, VAULT_OUTPUT, accept, assignment, reimbursement};
 pub use withdraw::withdraw;
 
 /// The output that goes on: main, or a branch's.

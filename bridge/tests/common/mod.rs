@@ -106,6 +106,7 @@ impl Parties {
             operator: self.operator.x_only_public_key().0,
             payout: self.payout(&self.operator),
             bond,
+            ticket: None,
             start,
             claim: ClaimKeys::derive(&self.operator_seed, &Self::path(0)),
             pairs: pairs.collect(),

@@ -71,7 +71,7 @@ impl Observer {
             seen.push(match slot.claim {
                 None => None,
                 Some(claim) => {
-                    let judged = judge(self.chain.as_ref(), ready.start_unit, &claim).await?;
+                    let judged = judge(&self.chain, ready.start_unit, (&claim, ready.graph.spec.check())).await?;
                     Some(Seen { claim, judged })
                 }
             });

@@ -153,10 +153,10 @@ enum Estimated {
 }
 
 /// Records a unit, or a check after it, for a dispute; null when it is not derived yet.
-fn record_of<R: Into<Option<UnitRecord>>>(
+fn record_of(
     context: &Context,
     unit: u64,
-    record: impl FnOnce(&ChainParams, &Snapshot, u64, unit::Start, Vec<u8>) -> Result<R, UnitError>,
+    record: impl FnOnce(&ChainParams, &Snapshot, u64, unit::Start, Vec<u8>) -> Result<UnitRecord, UnitError>,
 ) -> RpcResult<Option<RecordAnswer>> {
     let snapshot = context.snapshot()?;
     let refused = |error: UnitError| match error {
@@ -176,7 +176,7 @@ fn record_of<R: Into<Option<UnitRecord>>>(
     let block = tokio::runtime::Handle::current().block_on(l1.get_block_bytes(&hash));
     let block = block.map_err(|error| error::server(format!("Bitcoin Core: {error}")))?;
     let record = record(&context.params, &snapshot, unit, start, block).map_err(refused)?;
-    Ok(record.into().map(|record| RecordAnswer {
+    Ok(Some(RecordAnswer {
         record: record.encode().into(),
         params: context.params.encode().into(),
     }))

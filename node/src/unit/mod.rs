@@ -5,7 +5,6 @@ pub mod export;
 use alloy_primitives::B256;
 use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::chain::{BlobRef, Blobs, BlockHash, ChainParams, ChainState};
-use bitsect_vm::check::CheckError;
 use bitsect_vm::derive::bitcoin::{DecodeError, L1Block};
 use bitsect_vm::derive::{L1UnitError, PlanError, UnitKind, process_l1_block, read_batch};
 use bitsect_vm::record::{UnitRecord, record_check, record_unit};
@@ -136,8 +135,8 @@ pub fn record(
     Ok(record)
 }
 
-/// Records the check that a claim of `unit` units ends with: whether `S_unit` has an assignment to a ticket; `None` where it
-/// has none that is old enough. `block` is the L1 block that [`start`] names, in network format.
+/// Records the check behind `unit` units: whether `S_unit` has an assignment to a ticket. The state after is zero where it
+/// does not hold. `block` is the L1 block that [`start`] names, in network format.
 ///
 /// # Errors
 /// As [`record`].
@@ -148,17 +147,13 @@ pub fn check(
     start: Start,
     block: &[u8],
     ticket: &OutputId,
-) -> Result<Option<UnitRecord>, UnitError> {
+) -> Result<UnitRecord, UnitError> {
     let chain = chain_at(params, snapshot, unit, start, block)?;
     let tree = snapshot.tree_at(chain.tip.header.number)?;
-    match record_check(params, &chain, ticket, &tree) {
-        Ok(record) => Ok(Some(record)),
-        Err(CheckError::Unassigned(_) | CheckError::Immature { .. }) => Ok(None),
-        Err(error @ CheckError::State(_)) => Err(UnitError::Replay {
-            unit,
-            reason: error.to_string(),
-        }),
-    }
+    record_check(params, &chain, ticket, &tree).map_err(|error| UnitError::Replay {
+        unit,
+        reason: error.to_string(),
+    })
 }
 
 /// Gives the chain state after `unit` units.

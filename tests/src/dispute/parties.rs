@@ -177,6 +177,7 @@ impl Parties {
             operator: self.key(Side::Operator).x_only_public_key().0,
             payout: self.payout(Side::Operator),
             bond,
+            ticket: None,
             start,
             claim: self.claim_keys(slot),
             pairs: pairs.collect(),

@@ -222,28 +222,32 @@ where
     Ok((outcome, record))
 }
 
-/// Checks that a chain state has an assignment to a ticket, and records what that reads. `tree` is the state tree after the
-/// chain's tip.
+/// Checks whether a chain state has an assignment to a ticket, and records what that reads; the state after is zero where it
+/// has none that is old enough. `tree` is the state tree after the chain's tip.
 ///
 /// # Errors
-/// Those of [`verify_assignment`].
+/// Where state cannot be read.
 pub fn record_check<N: NodeReader>(
     params: &ChainParams,
     chain: &ChainState,
     ticket: &OutputId,
     tree: &N,
-) -> Result<UnitRecord, CheckError<N::Error>> {
+) -> Result<UnitRecord, TreeError<N::Error>> {
     let tree = Recorder {
         inner: tree,
         nodes: RefCell::default(),
     };
-    verify_assignment(params, chain, ticket, &tree)?;
     let state = chain.encode();
     let (before, advice) = (commitment_of(&state), check_advice(ticket));
+    let after = match verify_assignment(params, chain, ticket, &tree) {
+        Ok(()) => checked_state(&before, &advice),
+        Err(CheckError::Unassigned(_) | CheckError::Immature { .. }) => B256::ZERO,
+        Err(CheckError::State(error)) => return Err(error),
+    };
     Ok(UnitRecord {
         before,
         advice,
-        after: checked_state(&before, &advice),
+        after,
         state,
         nodes: tree.nodes.into_inner().into_values().collect(),
         blobs: Vec::new(),

@@ -1,11 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::Hash;
+use bitcoin::key::Secp256k1;
 use bitcoin::{OutPoint, Txid};
 
-use super::super::builder::{BuildError, SetupBuilder, Wanted};
+use super::super::builder::{BuildError, Purpose, SetupBuilder, Wanted};
 use super::{deployment_of, keys, program, section};
 use crate::committee::{Builder, Deployment, Graph, MemberId};
+use crate::connector::Funds;
+use crate::params::CONNECTOR_VALUE;
 use crate::setup::{PartySecrets, payout_address};
 
 fn secrets(deployment: &Deployment, member: MemberId) -> PartySecrets {
@@ -62,15 +65,16 @@ fn everybody_builds_the_same_graph_of_the_outputs_that_members_make() {
         let wanted = builder.wanted(member, &secrets(&deployment, member));
         for (wanted, place) in wanted.iter().zip(made(member, &wanted)) {
             let slot = &graph.slots[wanted.slot];
-            let found = if wanted.is_bond {
-                (slot.spec.bond, slot.claim.spent[0].clone())
-            } else {
-                slot.spec
-                    .pairs
-                    .iter()
-                    .map(|pair| pair.stake.clone())
-                    .find(|stake| stake.0 == place)
-                    .unwrap()
+            let found = match wanted.purpose {
+                Purpose::Bond => (slot.spec.bond, slot.claim.spent[0].clone()),
+                Purpose::Ticket => {
+                    let funds = Funds::new(&Secp256k1::new(), slot.spec.committee);
+                    (slot.spec.ticket.unwrap(), funds.output(CONNECTOR_VALUE))
+                }
+                Purpose::Stake => {
+                    let mut stakes = slot.spec.pairs.iter().map(|pair| pair.stake.clone());
+                    stakes.find(|stake| stake.0 == place).unwrap()
+                }
             };
             assert_eq!(found, (place, wanted.output.clone()));
         }

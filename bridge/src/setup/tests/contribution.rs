@@ -32,13 +32,14 @@ fn contribution(number: u8, shape: &Shape, places: &[OutPoint]) -> Contribution 
     let PartySecrets { key, seed } = PartySecrets::derive(&keys, &deployment);
     let operated = (0..shape.operated).map(|slot| Operated {
         bond: places[slot],
+        ticket: places[shape.operated + slot],
         claim: ClaimKeys::derive(&seed, &path(&deployment, slot, 0)),
         pairs: (0..shape.challengers)
             .map(|pair| ProverKeys::derive(&seed, &path(&deployment, slot, pair), shape.rounds))
             .collect(),
     });
     let challenged = (0..shape.challenged).map(|slot| Challenged {
-        stake: places[shape.operated + slot],
+        stake: places[2 * shape.operated + slot],
         locks: locks(&seed, &path(&deployment, slot, 1), shape.rounds),
     });
     Contribution {
@@ -67,7 +68,7 @@ proptest! {
         operated in 0..3_usize,
         challengers in 1..3_usize,
         challenged in 0..4_usize,
-        places in proptest::collection::vec(outpoint(), 8),
+        places in proptest::collection::vec(outpoint(), 10),
     ) {
         let shape = shape(operated, challengers, challenged);
         let contribution = contribution(number, &shape, &places);

@@ -39,6 +39,7 @@ pub(super) fn section() -> Section {
         operator: operator.to_owned(),
         start_unit,
         start_state: Digest([start_unit as u8; 32]),
+        vault: true,
     };
     Section {
         program: program_hash(&program()),

@@ -44,6 +44,33 @@ pub fn differs_from_constant(name: String, value: Value, from: usize, expected: 
     }
 }
 
+/// Digits of a value, from this one on, are constant ones, lowest first.
+///
+/// # Panics
+/// Where the value has fewer digits.
+pub fn equals_constant(name: String, value: Value, from: usize, expected: &[u8]) -> Rule {
+    let count = expected.len();
+    assert!(from + count <= value.digits(), "{name}: digits of {value:?}");
+    let (pushed, expected) = (expected.to_vec(), expected.to_vec());
+    let body = move |a: &mut Assembler, inputs: &Inputs| {
+        for (digit, constant) in (from..).zip(&pushed) {
+            a.copy(inputs.digit(value, digit));
+            a.push(i64::from(*constant));
+            a.op(OP_NUMEQUALVERIFY);
+        }
+    };
+    Rule {
+        name,
+        hints: vec![],
+        reads: vec![(value, lowest(count) << from)],
+        body: Box::new(body),
+        refutes: Box::new(move |values| {
+            let found = &value_digits(values, value)[from..from + count];
+            (*found == *expected).then(Vec::new)
+        }),
+    }
+}
+
 /// The control leaf is not that of a machine that halted with exit code 0.
 pub fn not_halted() -> Rule {
     let mut expected = [0; 2 * DIGITS];
@@ -77,6 +104,26 @@ mod tests {
                 let meant = hints.as_ref().is_some_and(|right| right[0] == hint.min(19));
                 assert_eq!(taken, meant, "digit {changed}, hint {hint}");
             }
+        }
+    }
+
+    #[test]
+    fn all_digits_are_the_constants() {
+        let expected: Vec<u8> = (0..20).map(|digit| digit % 16).collect();
+        let rule = equals_constant("test".to_owned(), Value::Sibling, 3, &expected);
+        let leaf = rule.bare();
+        for changed in 0..64 {
+            let mut digits = [0_u8; 64];
+            digits[3..23].copy_from_slice(&expected);
+            digits[changed] ^= 5;
+            let mut values = Values::new();
+            let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+            values.insert(Value::Sibling, bytes);
+            let meant = !(3..23).contains(&changed);
+            assert_eq!(rule.refute(&values).is_some(), meant, "digit {changed}");
+            let witness = rule.bare_witness(&[], &values);
+            let taken = run(&leaf.script, &witness, Rules::Standard, |_, _| {}).is_ok();
+            assert_eq!(taken, meant, "digit {changed}");
         }
     }
 

@@ -30,7 +30,7 @@ use bitsect_machine::address::{CONTROL, KEY};
 
 use crate::leaf::Rule;
 
-pub use constant::{differs_from_constant, not_halted};
+pub use constant::{differs_from_constant, equals_constant, not_halted};
 pub use node::Time;
 pub use place::{Direction, Field, Place, Side};
 
