@@ -104,6 +104,8 @@ impl Follower {
             self.refused.clear();
         }
         self.tell(Event::Status(self.member, status)).await;
+        // What is taken back may come again the same.
+        self.seen.retain(|kind, _| published.contains_key(kind));
         let mut unread = None;
         for (kind, named) in published {
             let known = [&self.seen, &self.refused].map(|known| known.get(&kind) == Some(&named));

@@ -5,6 +5,8 @@
 
 mod desk;
 mod fetch;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use crate::committee::board::Board;
 use crate::committee::fault::{Fault, FaultCause};
 use crate::committee::joint::{Joint, Oneself, Step};
 use crate::committee::keys::{MemberKeys, random};
-use crate::committee::list::{Entry, List, decode_list, encode_list};
+use crate::committee::list::{Entry, KINDS, List, decode_list, encode_list};
 use crate::committee::message::{SIGNATURE, payload_hash};
 use crate::committee::payload::decode_signatures;
 use crate::committee::peer::Event;
@@ -497,9 +497,12 @@ impl Desk {
                 let Some(entry) = peer.list.get(plan) else {
                     continue;
                 };
-                let kinds: &[Kind] = match entry.is_pending() {
-                    true => &[Kind::Nonces, Kind::Ready, Kind::Partials],
-                    false => &[Kind::Signatures],
+                // Who has signatures and does not give good ones may have given what they can be made of.
+                let refused = pending.faults.contains_key(&(*member, Kind::Signatures));
+                let kinds: &[Kind] = if entry.is_pending() || refused {
+                    &KINDS
+                } else {
+                    &[Kind::Signatures]
                 };
                 for kind in kinds {
                     let seen = pending.seen.get(&(*member, *kind));

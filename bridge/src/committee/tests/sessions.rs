@@ -6,7 +6,7 @@ use super::cluster::{Cluster, forge};
 use super::liars::LIES;
 use super::signers::{Signers, request};
 use crate::committee::message::HEADER;
-use crate::committee::{Kind, MAX_PENDING, SignError, SignRequest};
+use crate::committee::{Kind, MAX_PENDING, MemberStatus, SignError, SignRequest};
 
 /// Returns the plans of which a member has served nonces.
 fn plans_of_nonces(signers: &Signers, member: usize) -> BTreeSet<Vec<u8>> {
@@ -121,7 +121,7 @@ async fn a_list_that_is_asked_for_again_is_signed() {
     let list = request("vault graph", 5);
     let mut asked = signers.ask_all(&list);
     for member in 0..3 {
-        let spent = |status: &crate::committee::MemberStatus| {
+        let spent = |status: &MemberStatus| {
             let mut oldest = status.sessions.iter().flat_map(|sessions| &sessions.oldest);
             oldest.any(|session| session.partials == 1)
         };
@@ -159,7 +159,7 @@ async fn a_member_that_ends_in_the_middle_finishes_later() {
             asked.extend(signers.ask_all(list).into_iter().map(|signed| (list, signed)));
         }
         for member in 0..3 {
-            let frozen = |status: &crate::committee::MemberStatus| {
+            let frozen = |status: &MemberStatus| {
                 let sessions = status.sessions.as_ref().unwrap();
                 let there = |kind| match kind {
                     Kind::Nonces => sessions.oldest.iter().all(|s| s.missing.is_empty()),
@@ -372,7 +372,7 @@ async fn late_members_of_the_set_up_are_served() {
             .until_progress(member, |progress| progress.complete)
             .await;
     }
-    let all = |status: &crate::committee::MemberStatus| status.progress.members_complete == 3;
+    let all = |status: &MemberStatus| status.progress.members_complete == 3;
     let status = signers.cluster.until(0, all).await;
     assert!(status.faults.is_empty(), "{:?}", status.faults);
     assert_eq!((status.progress.signings, status.progress.graphs), (20, 3));
@@ -385,6 +385,45 @@ async fn late_members_of_the_set_up_are_served() {
         signers.start(member).await;
         asked.push(signers.ask(member, &list));
     }
+    for signed in asked {
+        signers.check(&list, signed).await;
+    }
+    signers.finish().await;
+}
+
+/// Who goes back to the set-up's command asks for nothing, and for the same again when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_was_taken_back_comes_again() {
+    let mut cluster = Cluster::new(3, 4, 10).await;
+    cluster.start_all().await;
+    cluster.until_complete().await;
+    for member in 0..3 {
+        cluster.kill(member).await;
+    }
+    let mut signers = Signers::of(cluster);
+    let list = request("accept", 1);
+    signers.start(0).await;
+    signers.start(1).await;
+    let mut asked = vec![signers.ask(0, &list)];
+    let missing = |names: &'static [&str]| {
+        move |status: &MemberStatus| {
+            let mut oldest = status.sessions.iter().flat_map(|sessions| &sessions.oldest);
+            oldest.any(|session| session.missing == names)
+        }
+    };
+    for _ in 0..2 {
+        let ended = signers.ask(1, &list);
+        signers.cluster.until(0, missing(&["member-2"])).await;
+        signers.kill(1).await;
+        assert!(matches!(ended.await.unwrap(), Err(SignError::Ended)));
+        signers.cluster.start(1).await;
+        let both = missing(&["member-1", "member-2"]);
+        signers.cluster.until(0, both).await;
+        signers.cluster.kill(1).await;
+        signers.start(1).await;
+    }
+    signers.start(2).await;
+    asked.extend([signers.ask(1, &list), signers.ask(2, &list)]);
     for signed in asked {
         signers.check(&list, signed).await;
     }
