@@ -5,6 +5,7 @@
 
 mod desk;
 mod fetch;
+mod input;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +18,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::desk::{Ask, Command, Desk, Inputs, Member};
+use self::desk::Desk;
 use self::fetch::Fetcher;
+use self::input::{Ask, Command, Identity, Inputs};
 use super::board::Board;
 use super::client::Client;
 use super::list::MAX_PENDING;
@@ -110,9 +112,14 @@ pub enum SignerError {
         /// What is missing.
         what: &'static str,
     },
-    /// Our stored contribution is not what was stored.
-    #[error("our stored contribution: {0}")]
-    Contribution(#[from] MessageError),
+    /// What is stored is no message of ours.
+    #[error("our stored {what}: {source}")]
+    Stored {
+        /// Of what.
+        what: String,
+        /// What is wrong.
+        source: MessageError,
+    },
     /// We cannot sign.
     #[error(transparent)]
     Joint(#[from] JointError),
@@ -127,7 +134,7 @@ pub enum SignerError {
 #[derive(Clone)]
 pub struct Signer {
     aggregate: Arc<Aggregate>,
-    member: Arc<Member>,
+    identity: Arc<Identity>,
     pub(super) store: Arc<Store>,
     commands: mpsc::UnboundedSender<Command>,
     /// What may still be pending at once: sessions, and signings in them.
@@ -174,7 +181,7 @@ impl Signer {
         let aggregate = Aggregate::new(&deployment)?;
         let store = Arc::new(Store::open_or_create(&data_dir, &hash, id)?);
         let board = Arc::new(Board::with_archive(store.clone()));
-        let member = Arc::new(Member {
+        let identity = Arc::new(Identity {
             deployment: Arc::new(deployment),
             hash,
             id,
@@ -183,7 +190,7 @@ impl Signer {
         let (commands, commanded) = mpsc::unbounded_channel();
         let (event, events) = mpsc::channel(EVENTS);
         let (fetch, fetched) = mpsc::channel(EVENTS);
-        let (desk, orders) = Desk::open(member.clone(), store.clone(), board.clone())?;
+        let (desk, orders) = Desk::open(identity.clone(), store.clone(), board.clone())?;
         let client = Client::new(board.clone());
         let mut service = Service {
             desk,
@@ -199,7 +206,7 @@ impl Signer {
         for (other, orders) in orders {
             service.followers.push(Follower {
                 member: other,
-                deployment: member.deployment.clone(),
+                deployment: identity.deployment.clone(),
                 hash,
                 client: client.clone(),
                 events: event.clone(),
@@ -210,7 +217,7 @@ impl Signer {
             });
             service.fetchers.push(Fetcher {
                 member: other,
-                deployment: member.deployment.clone(),
+                deployment: identity.deployment.clone(),
                 hash,
                 client: client.clone(),
                 orders,
@@ -219,7 +226,7 @@ impl Signer {
         }
         let signer = Self {
             aggregate: Arc::new(aggregate),
-            member,
+            identity,
             store,
             commands,
             sessions: Arc::new(Semaphore::new(MAX_PENDING)),
@@ -276,8 +283,8 @@ impl Signer {
     ) -> Result<(Arc<Plan>, Option<Vec<Signature>>), SignError> {
         let signer = self.clone();
         let look = move || {
-            let plan = Plan::of_list(&signer.member.hash, signings, &signer.aggregate)?;
-            let stored = stored(&signer.store, &signer.member, &plan)?;
+            let plan = Plan::of_list(&signer.identity.hash, signings, &signer.aggregate)?;
+            let stored = stored(&signer.store, &signer.identity, &plan)?;
             Ok((Arc::new(plan), stored))
         };
         tokio::task::spawn_blocking(look).await?
@@ -315,14 +322,14 @@ impl Service {
 }
 
 /// Reads the signatures of a plan, and verifies them.
-fn stored(store: &Store, member: &Member, plan: &Plan) -> Result<Option<Vec<Signature>>, SignError> {
+fn stored(store: &Store, identity: &Identity, plan: &Plan) -> Result<Option<Vec<Signature>>, SignError> {
     let digest = plan.digest();
     let Some(bytes) = store.session(&digest)? else {
         return Ok(None);
     };
-    let Member {
+    let Identity {
         deployment, hash, id, ..
-    } = member;
+    } = identity;
     let opened = Envelope::open(&bytes, Kind::Signatures, deployment, hash, *id);
     let envelope = opened.map_err(|source| SignError::StoredMessage { plan: digest, source })?;
     let signatures = decode_signatures(&envelope.payload, plan.len())
@@ -334,7 +341,7 @@ fn stored(store: &Store, member: &Member, plan: &Plan) -> Result<Option<Vec<Sign
 }
 
 /// Returns the ids of all members but one.
-fn others(member: &Member) -> impl Iterator<Item = MemberId> + use<> {
-    let me = member.id;
-    member.deployment.ids().filter(move |id| *id != me)
+fn others(identity: &Identity) -> impl Iterator<Item = MemberId> + use<> {
+    let me = identity.id;
+    identity.deployment.ids().filter(move |id| *id != me)
 }

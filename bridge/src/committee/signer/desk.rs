@@ -1,103 +1,32 @@
 //! The desk: everything that is asked for and not signed, owned by one thread. It knows no network.
 
+mod show;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bitcoin::secp256k1::schnorr::Signature;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::fetch::{Fetched, Order, Orders};
-use super::{SignError, SignerError, others, stored};
+use super::input::{Ask, Asker, Command, Identity, Input, Inputs};
+use super::{SignerError, others, stored};
 use crate::committee::board::Board;
 use crate::committee::fault::{Fault, FaultCause};
 use crate::committee::joint::{Joint, Oneself, Step};
-use crate::committee::keys::{MemberKeys, random};
-use crate::committee::list::{Entry, KINDS, List, decode_list, encode_list};
+use crate::committee::keys::random;
+use crate::committee::list::{Entry, KINDS, List, decode_list};
 use crate::committee::message::{SIGNATURE, payload_hash};
 use crate::committee::payload::decode_signatures;
 use crate::committee::peer::Event;
-use crate::committee::plan::Plan;
-use crate::committee::status::{MAX_SHOWN, harmless};
-use crate::committee::{
-    Deployment, Digest, Envelope, FaultReport, Kind, MemberId, MemberStatus, Progress, SessionReport,
-    SessionsReport, Store,
-};
+use crate::committee::status::harmless;
+use crate::committee::{Digest, Envelope, Kind, MemberId, MemberStatus, Store};
 
 /// What messages that belong to no session carry in its place.
 const NO_SESSION: Digest = Digest([0; 32]);
 /// Inputs that are answered by one list at most: others learn of them together.
 const MAX_TOGETHER: usize = 64;
-
-/// Who we are.
-pub(in crate::committee) struct Member {
-    pub deployment: Arc<Deployment>,
-    pub hash: Digest,
-    pub id: MemberId,
-    pub keys: MemberKeys,
-}
-
-impl Member {
-    fn sign(&self, kind: Kind, session: Digest, payload: Vec<u8>) -> Envelope {
-        Envelope::sign(kind, self.hash, self.id, session, payload, &self.keys)
-    }
-}
-
-/// Somebody that waits for signatures.
-type Asker = oneshot::Sender<Result<Vec<Signature>, SignError>>;
-
-/// A list that we want signed.
-pub(super) struct Ask {
-    pub name: String,
-    pub plan: Arc<Plan>,
-    pub reply: Asker,
-}
-
-/// What comes from ourselves.
-pub(super) enum Command {
-    /// Somebody wants a list signed.
-    Ask(Ask),
-    /// Somebody that wanted it may be gone.
-    Look(Digest),
-}
-
-/// What comes from outside the thread.
-pub(super) enum Input {
-    /// From ourselves.
-    Command(Command),
-    /// A message of a session, or why there is none.
-    Fetched(Fetched),
-    /// A status or a list.
-    Peer(Event),
-}
-
-/// Where inputs come from.
-pub(super) struct Inputs {
-    pub commands: mpsc::UnboundedReceiver<Command>,
-    pub fetched: mpsc::Receiver<Fetched>,
-    pub events: mpsc::Receiver<Event>,
-}
-
-impl Inputs {
-    /// Waits for an input. There is none any more when nobody follows others.
-    async fn next(&mut self) -> Option<Input> {
-        tokio::select! {
-            biased;
-            Some(command) = self.commands.recv() => Some(Input::Command(command)),
-            // Before the next status: what was fetched needs not be asked for again.
-            Some(fetched) = self.fetched.recv() => Some(Input::Fetched(fetched)),
-            event = self.events.recv() => event.map(Input::Peer),
-        }
-    }
-
-    /// Returns an input that is there already.
-    fn ready(&mut self) -> Option<Input> {
-        let command = self.commands.try_recv().map(Input::Command);
-        let fetched = command.or_else(|_| self.fetched.try_recv().map(Input::Fetched));
-        fetched.or_else(|_| self.events.try_recv().map(Input::Peer)).ok()
-    }
-}
 
 /// A list that is asked for and not signed.
 struct Pending {
@@ -130,7 +59,7 @@ impl Peer {
 /// What one member does after the set-up.
 pub(super) struct Desk {
     // Fixed.
-    member: Arc<Member>,
+    identity: Arc<Identity>,
     board: Arc<Board>,
     process: Digest,
     setup_signings: usize,
@@ -159,7 +88,7 @@ impl Desk {
     /// # Errors
     /// [`SignerError`].
     pub(super) fn open(
-        member: Arc<Member>,
+        identity: Arc<Identity>,
         store: Arc<Store>,
         board: Arc<Board>,
     ) -> Result<(Self, Vec<(MemberId, watch::Receiver<Orders>)>), SignerError> {
@@ -167,24 +96,28 @@ impl Desk {
         let (plan, signatures) = store.signatures()?.ok_or_else(|| missing("signatures"))?;
         let mut contributions = store.contributions()?.into_iter();
         let (_, bytes) = contributions
-            .find(|(id, _)| *id == member.id)
+            .find(|(id, _)| *id == identity.id)
             .ok_or_else(|| missing("contribution of ours"))?;
-        let Member {
+        let Identity {
             deployment, hash, id, ..
-        } = &*member;
-        let contribution = Envelope::open(&bytes, Kind::Contribution, deployment, hash, *id)?;
+        } = &*identity;
+        let contribution = Envelope::open(&bytes, Kind::Contribution, deployment, hash, *id);
+        let contribution = contribution.map_err(|source| SignerError::Stored {
+            what: "contribution".into(),
+            source,
+        })?;
         let setup_signings = signatures.len() / SIGNATURE;
-        let messages = vec![contribution, member.sign(Kind::Signatures, plan, signatures)];
+        let messages = vec![contribution, identity.sign(Kind::Signatures, plan, signatures)];
         let setup_published = messages
             .iter()
             .map(|message| (message.kind, message.payload_hash()));
         let setup_published = setup_published.collect();
         board.post(messages);
-        let peers: BTreeMap<_, Peer> = others(&member).map(|id| (id, Peer::default())).collect();
+        let peers: BTreeMap<_, Peer> = others(&identity).map(|id| (id, Peer::default())).collect();
         let orders = peers.iter().map(|(id, peer)| (*id, peer.orders.subscribe()));
         let orders = orders.collect();
         let mut desk = Self {
-            member,
+            identity,
             board,
             process: Digest(random()?),
             setup_signings,
@@ -226,7 +159,7 @@ impl Desk {
     /// [`SignerError`].
     pub(super) fn handle(&mut self, input: Input) -> Result<(), SignerError> {
         match input {
-            Input::Command(Command::Ask(ask)) => self.ask(ask)?,
+            Input::Command(Command::Ask(ask)) => self.ask(ask),
             Input::Command(Command::Look(plan)) => self.look(&plan),
             Input::Fetched(fetched) => self.take(fetched),
             Input::Peer(Event::Status(member, status)) => self.take_status(member, &status)?,
@@ -236,20 +169,17 @@ impl Desk {
         Ok(())
     }
 
-    fn ask(&mut self, ask: Ask) -> Result<(), SignerError> {
+    fn ask(&mut self, ask: Ask) {
         let Ask { name, plan, reply } = ask;
         let digest = plan.digest();
         if let Some(pending) = self.pending.get_mut(&digest) {
             pending.askers.push(reply);
-            return Ok(());
+            return;
         }
-        if self.store.session(&digest)?.is_some() {
+        if let Some(found) = stored(&self.store, &self.identity, &plan).transpose() {
             // It was signed after the asker has looked. Who does not listen any more needs no answer.
-            let _gone = reply.send(
-                stored(&self.store, &self.member, &plan)
-                    .and_then(|signatures| signatures.ok_or(SignError::Ended)),
-            );
-            return Ok(());
+            let _gone = reply.send(found);
+            return;
         }
         let signings = plan.len();
         info!(of = name, plan = %digest, signings, "asked to sign");
@@ -257,14 +187,13 @@ impl Desk {
         let pending = Pending {
             number: self.asked,
             askers: vec![reply],
-            joint: Joint::new(name, plan, others(&self.member)),
+            joint: Joint::new(name, plan, others(&self.identity)),
             entry: Entry::default(),
             seen: BTreeMap::new(),
             faults: BTreeMap::new(),
         };
         self.pending.insert(digest, pending);
         self.touched.insert(digest);
-        Ok(())
     }
 
     /// Stops asking for what nobody waits for any more. Secret nonces go with it.
@@ -364,7 +293,11 @@ impl Desk {
         } else if !self.kept.contains_key(&plan)
             && let Some(message) = self.store.session(&plan)?
         {
-            let envelope = Envelope::decode(&message, Kind::Signatures)?;
+            let envelope = Envelope::decode(&message, Kind::Signatures);
+            let envelope = envelope.map_err(|source| SignerError::Stored {
+                what: format!("message of the signatures of plan {plan}"),
+                source,
+            })?;
             let entry = Entry::of_signatures(envelope.payload_hash());
             self.kept.insert(plan, entry);
         }
@@ -384,7 +317,7 @@ impl Desk {
         if faults.get(&(member, kind)) == Some(&what) {
             return;
         }
-        let name = &self.member.deployment.member(member).name;
+        let name = &self.identity.deployment.member(member).name;
         warn!(member = %name, kind = kind.name(), of, "{what}");
         faults.insert((member, kind), what);
     }
@@ -409,9 +342,9 @@ impl Desk {
         };
         let agreed = self.peers.values().all(|peer| peer.wants(&plan));
         let own = Oneself {
-            deployment: &self.member.deployment,
-            me: self.member.id,
-            keys: &self.member.keys,
+            deployment: &self.identity.deployment,
+            me: self.identity.id,
+            keys: &self.identity.keys,
             store: &self.store,
         };
         let Step {
@@ -420,7 +353,7 @@ impl Desk {
             signatures,
         } = pending.joint.advance(&own, agreed)?;
         for (kind, session, payload) in messages {
-            let envelope = self.member.sign(kind, session, payload);
+            let envelope = self.identity.sign(kind, session, payload);
             pending.entry.set(kind, envelope.payload_hash());
             self.board.put(plan, &envelope);
         }
@@ -436,7 +369,7 @@ impl Desk {
     /// Stores the signatures, all of which are verified, and gives them to those that asked.
     fn complete(&mut self, plan: Digest, payload: Vec<u8>) -> Result<(), SignerError> {
         let hash = payload_hash(&payload);
-        let message = self.member.sign(Kind::Signatures, plan, payload);
+        let message = self.identity.sign(Kind::Signatures, plan, payload);
         self.store.put_session(&plan, &message.encode())?;
         self.signed += 1;
         let Some(mut pending) = self.pending.remove(&plan) else {
@@ -456,37 +389,6 @@ impl Desk {
             let _gone = asker.send(Ok(signatures.clone()));
         }
         Ok(())
-    }
-
-    /// Publishes what is new: the list, and the status that names it.
-    fn tell(&mut self) {
-        let mut messages = Vec::new();
-        let ours = self.pending.iter().map(|(plan, pending)| (*plan, pending.entry));
-        let list: List = ours
-            .chain(self.kept.iter().map(|(plan, entry)| (*plan, *entry)))
-            .collect();
-        let payload = encode_list(&list);
-        let hash = payload_hash(&payload);
-        if self.listed != Some(hash) {
-            self.listed = Some(hash);
-            messages.push(self.member.sign(Kind::Sessions, NO_SESSION, payload));
-        }
-        let mut published = self.setup_published.clone();
-        published.insert(Kind::Sessions, hash);
-        let status = MemberStatus {
-            process: self.process,
-            published,
-            progress: self.progress(),
-            faults: self.reports(),
-            sessions: Some(self.sessions()),
-        };
-        let payload = status.encode();
-        if self.told.as_ref() == Some(&payload) {
-            return;
-        }
-        self.told = Some(payload.clone());
-        messages.push(self.member.sign(Kind::Status, NO_SESSION, payload));
-        self.board.post(messages);
     }
 
     /// Says what is wanted of each member: what it names of lists that we want signed, and we do not have.
@@ -523,74 +425,6 @@ impl Desk {
                 *orders = new;
                 changed
             });
-        }
-    }
-
-    fn progress(&self) -> Progress {
-        let members = self.member.deployment.members.len();
-        let complete = 1 + self.peers.values().filter(|peer| peer.complete).count();
-        Progress {
-            members,
-            contributions: members,
-            graphs: complete,
-            signings: self.setup_signings,
-            complete: true,
-            members_complete: complete,
-            ..Progress::default()
-        }
-    }
-
-    /// Returns the faults that stand, one for each member and kind.
-    fn reports(&self) -> Vec<FaultReport> {
-        let mut found: BTreeMap<(MemberId, Kind), (&str, &str, usize)> = BTreeMap::new();
-        for (place, what) in &self.faults {
-            found.insert(*place, ("", what, 0));
-        }
-        for pending in self.pending.values() {
-            for (place, what) in &pending.faults {
-                found.entry(*place).or_insert((pending.joint.name(), what, 0)).2 += 1;
-            }
-        }
-        let report =
-            |((member, kind), (of, what, count)): ((MemberId, Kind), (&str, &str, usize))| FaultReport {
-                member: self.member.deployment.member(member).name.clone(),
-                kind,
-                what: match count {
-                    0 => what.to_owned(),
-                    1 => format!("{of}: {what}"),
-                    _ => format!("{of} and {} more: {what}", count - 1),
-                },
-            };
-        found.into_iter().map(report).collect()
-    }
-
-    /// Shows what has been asked for longest.
-    fn sessions(&self) -> SessionsReport {
-        let mut oldest: Vec<_> = self.pending.iter().collect();
-        oldest.sort_by_key(|(_, pending)| pending.number);
-        let deployment = &self.member.deployment;
-        let show = |(plan, pending): (&Digest, &Pending)| {
-            let missing = self
-                .peers
-                .iter()
-                .filter(|(_, peer)| !peer.list.contains_key(plan));
-            let counts = pending.joint.counts();
-            SessionReport {
-                name: pending.joint.name().to_owned(),
-                plan: *plan,
-                signings: pending.joint.plan().len(),
-                missing: missing
-                    .map(|(id, _)| deployment.member(*id).name.clone())
-                    .collect(),
-                nonces: counts.nonces,
-                ready: counts.ready,
-                partials: counts.partials,
-            }
-        };
-        SessionsReport {
-            signed: self.signed,
-            pending: self.pending.len(),
-            oldest: oldest.into_iter().take(MAX_SHOWN).map(show).collect(),
         }
     }
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::desk::Input;
 use super::fetch::{Fetched, Orders};
+use super::input::Input;
 use super::*;
 use crate::committee::message::HEADER;
 use crate::committee::peer::Event;
@@ -118,13 +118,13 @@ impl World {
         store.put_signatures(&Digest([5; 32]), &[6; 64]).unwrap();
         let store = Arc::new(store);
         let board = Arc::new(Board::with_archive(store.clone()));
-        let member = Arc::new(Member {
+        let identity = Arc::new(Identity {
             deployment: self.deployment.clone(),
             hash: self.hash,
             id,
             keys,
         });
-        let (desk, orders) = Desk::open(member, store, board.clone()).unwrap();
+        let (desk, orders) = Desk::open(identity, store, board.clone()).unwrap();
         self.nodes[place] = Some(Node {
             board,
             desk,
