@@ -412,9 +412,8 @@ impl Desk {
                         let order = Order {
                             hash,
                             signings: pending.joint.plan().len(),
-                            number: pending.number,
                         };
-                        wanted.insert((*plan, *kind), order);
+                        wanted.insert((pending.number, *plan, *kind), order);
                     }
                 }
             }

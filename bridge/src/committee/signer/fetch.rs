@@ -11,8 +11,9 @@ use crate::committee::fault::FaultCause;
 use crate::committee::peer::{RETRY_LEAST, RETRY_MOST};
 use crate::committee::{Deployment, Digest, Envelope, Kind, MemberId};
 
-/// A message that is wanted: its plan and kind.
-pub(super) type Place = (Digest, Kind);
+/// A message that is wanted: the number of our request, so that the oldest comes first, and what an earlier one had is
+/// not taken for what a later one needs; plan, and kind.
+pub(super) type Place = (u64, Digest, Kind);
 
 /// What is wanted of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +22,6 @@ pub(super) struct Order {
     pub hash: Digest,
     /// Signings of the plan, which bound the message's length.
     pub signings: usize,
-    /// Which of our requests it is for: what an earlier one had is gone.
-    pub number: u64,
 }
 
 /// What is wanted of one member.
@@ -77,18 +76,19 @@ impl Fetcher {
                 let next = orders.wanted.iter().find(untried);
                 next.map(|(place, order)| (*place, *order))
             };
-            let Some(((plan, kind), order)) = next else {
+            let Some((place, order)) = next else {
                 if self.orders.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
+            let (_, plan, kind) = place;
             let result = self.read(plan, kind, order.signings).await;
             let unreachable = matches!(&result, Err(FaultCause::Client(error)) if !error.is_answer());
             match &result {
-                Ok(envelope) if envelope.payload_hash() == order.hash => done.insert((plan, kind), order),
+                Ok(envelope) if envelope.payload_hash() == order.hash => done.insert(place, order),
                 _ if unreachable => None,
-                _ => tried.insert((plan, kind), order),
+                _ => tried.insert(place, order),
             };
             let fetched = Fetched {
                 member: self.member,

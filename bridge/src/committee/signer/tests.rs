@@ -200,7 +200,14 @@ impl World {
     /// What a member wants of another.
     fn orders(&mut self, by: u8, from: u8) -> Vec<(Digest, Kind)> {
         let orders = self.node(by).orders.get(&MemberId(from.into()));
-        orders.map_or(vec![], |orders| orders.borrow().wanted.keys().copied().collect())
+        orders.map_or(vec![], |orders| {
+            orders
+                .borrow()
+                .wanted
+                .keys()
+                .map(|(_, plan, kind)| (*plan, *kind))
+                .collect()
+        })
     }
 
     fn fetch(&mut self, by: u8, from: u8, (plan, kind): (Digest, Kind)) {
