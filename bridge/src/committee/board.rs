@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::{Digest, Envelope, Kind};
+use super::{Digest, Envelope, Kind, Store, StoreError};
 
 /// Bytes that went out and came in.
 #[derive(Debug, Default)]
@@ -33,10 +33,13 @@ impl Traffic {
     }
 }
 
-/// The published messages, one of each kind.
+/// The published messages: one of each kind, and after the set-up of each plan one of each kind.
 #[derive(Debug)]
 pub(super) struct Board {
     messages: RwLock<BTreeMap<Kind, Arc<Vec<u8>>>>,
+    sessions: RwLock<BTreeMap<Digest, BTreeMap<Kind, Arc<Vec<u8>>>>>,
+    /// Where signatures of sessions after the set-up are, which are not kept in memory.
+    archive: Option<Arc<Store>>,
     /// The payload hash of the status, which changes with everything else.
     status: watch::Sender<Option<Digest>>,
     pub(super) traffic: Traffic,
@@ -46,8 +49,46 @@ impl Board {
     pub(super) fn new() -> Self {
         Self {
             messages: RwLock::default(),
+            sessions: RwLock::default(),
+            archive: None,
             status: watch::Sender::new(None),
             traffic: Traffic::default(),
+        }
+    }
+
+    /// Makes a board that also has the signatures of a store.
+    pub(super) fn with_archive(store: Arc<Store>) -> Self {
+        Self {
+            archive: Some(store),
+            ..Self::new()
+        }
+    }
+
+    /// Publishes a message of a plan. Nobody knows of it before the list that names it is posted.
+    pub(super) fn put(&self, plan: Digest, message: &Envelope) {
+        let message = (message.kind, Arc::new(message.encode()));
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        sessions.entry(plan).or_default().extend([message]);
+    }
+
+    /// Takes back what is published of a plan, but for what is stored.
+    pub(super) fn forget(&self, plan: &Digest) {
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        sessions.remove(plan);
+    }
+
+    /// Returns a message of a plan. May read the store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) fn get_of(&self, plan: &Digest, kind: Kind) -> Result<Option<Arc<Vec<u8>>>, StoreError> {
+        let published = {
+            let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
+            sessions.get(plan).and_then(|of_plan| of_plan.get(&kind).cloned())
+        };
+        match &self.archive {
+            Some(store) if kind == Kind::Signatures => Ok(store.session(plan)?.map(Arc::new)),
+            _ => Ok(published),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Builder, Deployment, Digest, Graph, Member, MemberId, MemberKeys, MemberReport, Progress, Role,
-    RunOptions, Store, Summary, load, query, run,
+    RunOptions, SessionReport, SessionsReport, Store, Summary, load, query, run,
 };
 
 /// Sets up a deployment together with its other members.
@@ -340,10 +340,38 @@ fn report_text(report: &MemberReport) -> String {
                     fault.what
                 ));
             }
+            text.push_str(&status.sessions.as_ref().map(sessions_text).unwrap_or_default());
         }
         None => text.push_str(error.as_deref().unwrap_or("no answer")),
     }
     text.push('\n');
+    text
+}
+
+/// Says what is signed after the set-up, and what is waited for.
+fn sessions_text(sessions: &SessionsReport) -> String {
+    let SessionsReport {
+        signed,
+        pending,
+        oldest,
+    } = sessions;
+    let mut text = format!("\n  after the set-up: {signed} signed, {pending} pending");
+    for session in oldest {
+        let SessionReport {
+            name,
+            signings,
+            missing,
+            nonces,
+            ready,
+            partials,
+            ..
+        } = session;
+        text.push_str(&format!("\n  pending: {name}, {signings} signatures: "));
+        text.push_str(&match missing.is_empty() {
+            true => format!("nonces {nonces}, ready {ready}, partial signatures {partials}"),
+            false => format!("not asked for by {}", missing.join(", ")),
+        });
+    }
     text
 }
 
@@ -372,6 +400,26 @@ mod tests {
         assert_eq!(
             progress_line(&progress),
             "complete: 640 signatures in 1.234 s, 1 rounds, 10 bytes sent, 20 bytes received; members complete 1/3"
+        );
+        let session = |missing: &[&str]| SessionReport {
+            name: "accept of x".into(),
+            plan: Digest([1; 32]),
+            signings: 1,
+            missing: missing.iter().map(|name| (*name).to_owned()).collect(),
+            nonces: 2,
+            ready: 1,
+            partials: 0,
+        };
+        let sessions = SessionsReport {
+            signed: 7,
+            pending: 2,
+            oldest: vec![session(&[]), session(&["bob", "carol"])],
+        };
+        assert_eq!(
+            sessions_text(&sessions),
+            "\n  after the set-up: 7 signed, 2 pending\
+             \n  pending: accept of x, 1 signatures: nonces 2, ready 1, partial signatures 0\
+             \n  pending: accept of x, 1 signatures: not asked for by bob, carol"
         );
         progress.blocked = Some("slot 3".into());
         assert!(progress_line(&progress).ends_with("slot 3"));

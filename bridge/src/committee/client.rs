@@ -45,6 +45,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Tells whether the member answered: then others of its messages may be read.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Length { .. } | Self::Status { .. })
+    }
+
     /// Tells whether asking again is of no use until the member publishes something else.
     pub(super) fn is_final(&self) -> bool {
         matches!(self, Self::Length { .. })
@@ -72,16 +77,17 @@ impl Client {
         Self { http, board }
     }
 
-    /// Reads a message. Of a status, waits for one whose hash is not `after`.
+    /// Reads a message: the member's of a kind, with `of` a plan's. Of a status, waits for one whose hash is not `of`.
     pub(super) async fn fetch(
         &self,
         url: &str,
         kind: Kind,
-        after: Option<&Digest>,
+        of: Option<&Digest>,
+        most: usize,
     ) -> Result<Vec<u8>, ClientError> {
         let mut what = format!("{}/v1/{}", url.trim_end_matches('/'), kind.name());
-        if let Some(after) = after {
-            what.push_str(&format!("/{after}"));
+        if let Some(of) = of {
+            what.push_str(&format!("/{of}"));
         }
         let failed = |error: reqwest::Error| ClientError::Request {
             what: what.clone(),
@@ -92,7 +98,6 @@ impl Client {
             let got = answer.status().as_u16();
             return Err(ClientError::Status { what, got });
         }
-        let most = kind.limit();
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             self.board.traffic.add_received(chunk.len());

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 /// Bytes of a deployment file at most.
 const MAX_FILE: u64 = 1 << 20;
 /// Members at most: what they exchange grows with the square.
-const MAX_MEMBERS: usize = 32;
+pub(super) const MAX_MEMBERS: usize = 32;
 /// Bytes of a member's name at most.
 const MAX_NAME: usize = 32;
 /// Bytes of a URL at most.

@@ -22,6 +22,13 @@ impl Digest {
         Self(sha256::Hash::from_engine(engine).to_byte_array())
     }
 
+    /// Reads 64 hexadecimal digits.
+    pub(super) fn of_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

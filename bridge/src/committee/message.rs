@@ -8,6 +8,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 use serde::{Deserialize, Serialize};
 
 use super::keys::MemberKeys;
+use super::list::{ENTRY, MAX_ENTRIES};
 use super::plan::MAX_SIGNINGS;
 use super::{Deployment, Digest, MemberId};
 
@@ -19,8 +20,9 @@ pub(super) const HEADER: usize = 1 + 1 + 32 + 2 + 32 + SIGNATURE;
 pub(super) const SIGNATURE: usize = 64;
 /// Bytes of a contribution at most. A slot's public keys and hash locks are about half a megabyte.
 pub const MAX_CONTRIBUTION: usize = 32 << 20;
-/// Bytes of a status at most: a fault of every kind for each of 31 others, 200 bytes each, and some air.
-const MAX_STATUS: usize = 128 << 10;
+/// Bytes of a status at most: a fault of every kind for each of 31 others, 200 bytes each that may have to be escaped,
+/// the sessions that are shown, and some air.
+const MAX_STATUS: usize = 256 << 10;
 /// Bytes of every small payload at most.
 const MAX_SMALL: usize = 4096;
 
@@ -42,11 +44,13 @@ pub enum Kind {
     Partials,
     /// The signatures, once they are complete.
     Signatures,
+    /// What the member wants signed after the set-up, and has published of it.
+    Sessions,
 }
 
 impl Kind {
     /// Every kind, in the order in which a set-up comes to them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Status,
         Self::Contribution,
         Self::Graph,
@@ -54,6 +58,7 @@ impl Kind {
         Self::Ready,
         Self::Partials,
         Self::Signatures,
+        Self::Sessions,
     ];
 
     /// Returns the name in URLs and reports.
@@ -66,6 +71,7 @@ impl Kind {
             Self::Ready => "ready",
             Self::Partials => "partials",
             Self::Signatures => "signatures",
+            Self::Sessions => "sessions",
         }
     }
 
@@ -83,8 +89,19 @@ impl Kind {
             Self::Nonces => 8 + musig2::PUB_NONCE_SIZE * MAX_SIGNINGS,
             Self::Partials => musig2::PARTIAL_SIGNATURE_SIZE * MAX_SIGNINGS,
             Self::Signatures => SIGNATURE * MAX_SIGNINGS,
+            Self::Sessions => ENTRY * MAX_ENTRIES,
         };
         HEADER + payload
+    }
+
+    /// Returns how long a message about so many signings may be, in bytes, with its header.
+    pub(super) fn limit_of(self, signings: usize) -> usize {
+        match self {
+            Self::Nonces => HEADER + 8 + musig2::PUB_NONCE_SIZE * signings,
+            Self::Partials => HEADER + musig2::PARTIAL_SIGNATURE_SIZE * signings,
+            Self::Signatures => HEADER + SIGNATURE * signings,
+            Self::Status | Self::Contribution | Self::Graph | Self::Ready | Self::Sessions => self.limit(),
+        }
     }
 
     fn byte(self) -> u8 {
@@ -96,6 +113,7 @@ impl Kind {
             Self::Ready => 4,
             Self::Partials => 5,
             Self::Signatures => 6,
+            Self::Sessions => 7,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The committee's set-up: `n` members sign one graph with one key, once (docs/committee.md).
+//! The committee: `n` members sign one graph with one key, and then whatever all of them ask for (docs/committee.md).
 //!
 //! This folder knows nothing of transactions. It carries opaque contributions between members, has a [`Builder`] make
-//! the graph of them, and signs with MuSig2 (BIP-0327) what the graph asks for.
+//! the graph of them, and signs with MuSig2 (BIP-0327) what the graph asks for. After the set-up, [`Signer`] signs lists
+//! of messages that every member derives by itself.
 
 mod aggregate;
 mod board;
@@ -10,7 +11,9 @@ mod client;
 mod deployment;
 mod digest;
 mod fault;
+mod joint;
 mod keys;
+mod list;
 mod message;
 mod payload;
 mod peer;
@@ -19,6 +22,7 @@ mod run;
 mod server;
 mod session;
 mod setup;
+mod signer;
 mod status;
 mod store;
 #[cfg(test)]
@@ -35,14 +39,19 @@ pub use client::ClientError;
 pub use deployment::{Deployment, DeploymentError, Member, MemberId, Role, chain_file_hash};
 pub use digest::Digest;
 pub use fault::{Fault, FaultCause};
+pub use joint::JointError;
 pub use keys::{KeyError, MemberKeys, Seed};
+pub use list::MAX_PENDING;
 pub use message::{Envelope, Kind, MAX_CONTRIBUTION, MessageError};
 pub use payload::PayloadError;
 pub use plan::{MAX_SIGNINGS, PlanError};
 pub use run::{RunError, RunOptions, run};
 pub use session::SessionError;
 pub use setup::SetupError;
-pub use status::{FaultReport, MemberReport, MemberStatus, Progress, Summary, query};
+pub use signer::{Service, SignError, SignRequest, Signer, SignerError};
+pub use status::{
+    FaultReport, MemberReport, MemberStatus, Progress, SessionReport, SessionsReport, Summary, query,
+};
 pub use store::{Store, StoreError};
 pub use verify::{Signed, VerifyError, load};
 

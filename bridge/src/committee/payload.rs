@@ -31,6 +31,14 @@ pub enum PayloadError {
         /// What it should be.
         what: &'static str,
     },
+    /// A list names more that is to be signed than a member may want at once.
+    #[error("payload: expected at most {most} pending sessions, got {got}")]
+    Pending {
+        /// The most.
+        most: usize,
+        /// How many there are.
+        got: usize,
+    },
 }
 
 /// The hash of a graph, and the hash of what it wants signed.

@@ -13,8 +13,8 @@ use super::status::read_status;
 use super::{Deployment, Digest, Envelope, Kind, MemberId, MemberStatus, Progress};
 
 /// How long to wait after a member could not be read, first and at most; doubled in between.
-const RETRY_LEAST: Duration = Duration::from_millis(50);
-const RETRY_MOST: Duration = Duration::from_secs(3);
+pub(super) const RETRY_LEAST: Duration = Duration::from_millis(50);
+pub(super) const RETRY_MOST: Duration = Duration::from_secs(3);
 /// The least time between two questions for a status: a member cannot keep us busy by changing it all the time.
 const GAP: Duration = Duration::from_millis(10);
 
@@ -29,6 +29,26 @@ pub(super) enum Event {
     Fault(Fault),
 }
 
+/// What is read beside statuses.
+#[derive(Clone)]
+pub(super) enum Wants {
+    /// The set-up's messages: those that are of use at such a progress.
+    Setup(watch::Receiver<Progress>),
+    /// The lists of sessions after the set-up.
+    Sessions,
+}
+
+impl Wants {
+    fn include(&self, kind: Kind) -> bool {
+        match (self, kind) {
+            (_, Kind::Status) => false,
+            (Self::Setup(_), Kind::Contribution | Kind::Graph) => true,
+            (Self::Setup(progress), _) => kind != Kind::Sessions && !progress.borrow().complete,
+            (Self::Sessions, _) => kind == Kind::Sessions,
+        }
+    }
+}
+
 /// One member that is followed.
 pub(super) struct Follower {
     pub member: MemberId,
@@ -36,7 +56,7 @@ pub(super) struct Follower {
     pub hash: Digest,
     pub client: Client,
     pub events: mpsc::Sender<Event>,
-    pub progress: watch::Receiver<Progress>,
+    pub wants: Wants,
     /// The payload hash of each message that we have.
     pub seen: BTreeMap<Kind, Digest>,
     /// The payload hash that the status named when what came was no message of the member.
@@ -84,12 +104,12 @@ impl Follower {
             self.refused.clear();
         }
         self.tell(Event::Status(self.member, status)).await;
+        // What is taken back may come again the same.
+        self.seen.retain(|kind, _| published.contains_key(kind));
         let mut unread = None;
         for (kind, named) in published {
-            let complete = self.progress.borrow().complete;
-            let wanted = !complete || matches!(kind, Kind::Contribution | Kind::Graph);
             let known = [&self.seen, &self.refused].map(|known| known.get(&kind) == Some(&named));
-            if kind == Kind::Status || !wanted || known.contains(&true) {
+            if !self.wants.include(kind) || known.contains(&true) {
                 continue;
             }
             match self.read(kind).await {
@@ -117,7 +137,7 @@ impl Follower {
 
     async fn read(&self, kind: Kind) -> Result<Envelope, FaultCause> {
         let url = &self.deployment.member(self.member).url;
-        let bytes = self.client.fetch(url, kind, None).await?;
+        let bytes = self.client.fetch(url, kind, None, kind.limit()).await?;
         Ok(Envelope::open(
             &bytes,
             kind,

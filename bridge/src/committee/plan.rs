@@ -10,7 +10,7 @@ use musig2::KeyAggContext;
 use super::payload::GraphHashes;
 use super::{Aggregate, AggregateError, Digest, Graph, Signing, Tweak};
 
-/// Signatures of one deployment at most.
+/// Signatures of one plan at most.
 pub const MAX_SIGNINGS: usize = 1 << 17;
 /// Bytes of a label at most.
 const MAX_LABEL: usize = 200;
@@ -44,9 +44,9 @@ struct Form {
     key: XOnlyPublicKey,
 }
 
-/// What a graph wants signed.
+/// What is signed together.
 pub(super) struct Plan {
-    hashes: GraphHashes,
+    digest: Digest,
     signings: Vec<Signing>,
     forms: Vec<Form>,
     /// Of each signing, its place in `forms`.
@@ -55,12 +55,38 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Takes the signings of a graph.
+    /// Takes the signings of a graph, with the hashes that its members compare.
     ///
     /// # Errors
     /// [`PlanError`].
-    pub(super) fn new<G: Graph>(graph: &G, aggregate: &Aggregate) -> Result<Self, PlanError> {
+    pub(super) fn of_graph<G: Graph>(
+        graph: &G,
+        aggregate: &Aggregate,
+    ) -> Result<(GraphHashes, Self), PlanError> {
         let signings = graph.signings();
+        let hashes = GraphHashes {
+            graph: Digest(graph.hash()),
+            plan: Digest::tagged("bitsect/committee/signings", &[&encode(&signings, true)]),
+        };
+        let digest = Digest::tagged("bitsect/committee/plan", &[&hashes.encode()]);
+        Ok((hashes, Self::new(digest, signings, aggregate)?))
+    }
+
+    /// Takes signings that are asked for after the set-up. Their labels are not hashed: they are for people.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub(super) fn of_list(
+        deployment: &Digest,
+        signings: Vec<Signing>,
+        aggregate: &Aggregate,
+    ) -> Result<Self, PlanError> {
+        let list = encode(&signings, false);
+        let digest = Digest::tagged("bitsect/committee/list", &[deployment.as_bytes(), &list]);
+        Self::new(digest, signings, aggregate)
+    }
+
+    fn new(digest: Digest, signings: Vec<Signing>, aggregate: &Aggregate) -> Result<Self, PlanError> {
         if !(1..=MAX_SIGNINGS).contains(&signings.len()) {
             return Err(PlanError::Count { got: signings.len() });
         }
@@ -86,10 +112,7 @@ impl Plan {
                 .expect("every tweak has a form, in order")
         };
         Ok(Self {
-            hashes: GraphHashes {
-                graph: Digest(graph.hash()),
-                plan: digest(&signings),
-            },
+            digest,
             form: signings.iter().map(place).collect(),
             signings,
             forms,
@@ -97,13 +120,9 @@ impl Plan {
         })
     }
 
-    pub(super) fn hashes(&self) -> GraphHashes {
-        self.hashes
-    }
-
     /// Returns the hash that sessions and signatures belong to.
     pub(super) fn digest(&self) -> Digest {
-        Digest::tagged("bitsect/committee/plan", &[&self.hashes.encode()])
+        self.digest
     }
 
     pub(super) fn len(&self) -> usize {
@@ -140,8 +159,8 @@ impl Plan {
     }
 }
 
-/// Hashes signings so that no two lists have the same hash.
-fn digest(signings: &[Signing]) -> Digest {
+/// Encodes signings so that no two lists have the same bytes, with their labels or without.
+fn encode(signings: &[Signing], labels: bool) -> Vec<u8> {
     let mut bytes = (signings.len() as u64).to_le_bytes().to_vec();
     for Signing {
         label,
@@ -149,8 +168,10 @@ fn digest(signings: &[Signing]) -> Digest {
         tweak,
     } in signings
     {
-        bytes.extend_from_slice(&(label.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(label.as_bytes());
+        if labels {
+            bytes.extend_from_slice(&(label.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(label.as_bytes());
+        }
         bytes.extend_from_slice(message);
         match tweak {
             Tweak::Leaf => bytes.push(0),
@@ -161,7 +182,7 @@ fn digest(signings: &[Signing]) -> Digest {
             }
         }
     }
-    Digest::tagged("bitsect/committee/signings", &[&bytes])
+    bytes
 }
 
 /// Does work on all items, on all processors, and returns the results in order. Takes the items by value.
@@ -227,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_covers_every_field() {
+    fn the_encoding_covers_every_field() {
         let root = |byte| Tweak::KeyPath(Some(TapNodeHash::from_byte_array([byte; 32])));
         let lists = [
             vec![],
@@ -239,14 +260,33 @@ mod tests {
             vec![signing("a", 1, root(2))],
             vec![signing("a", 1, Tweak::Leaf), signing("a", 1, Tweak::Leaf)],
         ];
-        let digests: std::collections::BTreeSet<_> = lists.iter().map(|list| digest(list)).collect();
-        assert_eq!(digests.len(), lists.len());
+        let encoded: std::collections::BTreeSet<_> = lists.iter().map(|list| encode(list, true)).collect();
+        assert_eq!(encoded.len(), lists.len());
+        let unlabelled: std::collections::BTreeSet<_> =
+            lists.iter().map(|list| encode(list, false)).collect();
+        assert_eq!(unlabelled.len(), lists.len() - 1);
+    }
+
+    /// A list is of one deployment, and never the plan of a graph.
+    #[test]
+    fn plans_of_lists_and_graphs_differ() {
+        let aggregate = Aggregate::new(&deployment(3)).unwrap();
+        let list = vec![signing("a", 1, Tweak::Leaf)];
+        let of_list = |byte, list: &[Signing]| {
+            let plan = Plan::of_list(&Digest([byte; 32]), list.to_vec(), &aggregate);
+            plan.unwrap().digest()
+        };
+        let (_, graph) = Plan::of_graph(&Signings(list.clone()), &aggregate).unwrap();
+        assert_ne!(of_list(1, &list), of_list(2, &list));
+        assert_ne!(of_list(1, &list), graph.digest());
+        let renamed = vec![signing("b", 1, Tweak::Leaf)];
+        assert_eq!(of_list(1, &list), of_list(1, &renamed));
     }
 
     #[test]
     fn what_cannot_be_signed_is_named() {
         let aggregate = Aggregate::new(&deployment(3)).unwrap();
-        let plan = |list| Plan::new(&Signings(list), &aggregate).map(|_| ());
+        let plan = |list| Plan::of_graph(&Signings(list), &aggregate).map(|_| ());
         assert!(matches!(plan(vec![]), Err(PlanError::Count { got: 0 })));
         let long = signing(&"x".repeat(MAX_LABEL + 1), 1, Tweak::Leaf);
         assert!(matches!(

@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
 use super::client::Client;
 use super::keys::MemberKeys;
-use super::peer::{Event, Follower};
+use super::peer::{Event, Follower, Wants};
 use super::setup::{Setup, SetupError};
 use super::{Builder, Deployment, DeploymentError, Kind, MemberId, Progress, Store, StoreError, server};
 
 /// Events that wait for the owner at most; then those that bring them wait.
-const EVENTS: usize = 16;
+pub(super) const EVENTS: usize = 16;
 
 /// What a daemon is run with.
 #[derive(Debug)]
@@ -77,21 +77,35 @@ pub async fn run<B: Builder>(
         following.spawn(follower.run());
     }
     drop(sender);
+    let owner = tokio::task::spawn_blocking(move || own(setup, receiver));
+    Ok(host(listener, board, following, owner, stop).await??)
+}
+
+/// Serves a board, and lets others be followed, until `stop` or until the owner of what comes from them ends. Without
+/// followers there are no events any more, which must end the owner.
+///
+/// # Errors
+/// When a task panicked. What the owner gave comes back.
+pub(super) async fn host<E: Send + 'static>(
+    listener: TcpListener,
+    board: Arc<Board>,
+    mut following: JoinSet<()>,
+    mut owner: JoinHandle<Result<(), E>>,
+    stop: CancellationToken,
+) -> Result<Result<(), E>, JoinError> {
     let serving = tokio::spawn(server::serve(listener, board, stop.clone()));
-    let mut owner = tokio::task::spawn_blocking(move || own(setup, receiver));
     let ended = tokio::select! {
         ended = &mut owner => Some(ended),
         () = stop.cancelled() => None,
     };
     stop.cancel();
-    // Without followers there are no events any more, which ends the owner.
     following.shutdown().await;
     let ended = match ended {
         Some(ended) => ended,
         None => owner.await,
     };
     serving.await?;
-    Ok(ended??)
+    ended
 }
 
 fn open<B: Builder>(
@@ -140,7 +154,7 @@ fn followers<B: Builder>(
             hash,
             client: client.clone(),
             events: events.clone(),
-            progress: progress.clone(),
+            wants: Wants::Setup(progress.clone()),
             seen: seen.map(|hash| (Kind::Contribution, *hash)).into_iter().collect(),
             refused: BTreeMap::new(),
             process: None,

@@ -3,8 +3,6 @@
 //! It is owned by one thread and knows no network. A crash at any point loses what is in memory, and nothing else is
 //! lost: what matters was stored before it was published.
 
-mod round;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,14 +10,13 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use self::round::{Peer, Ready, Round};
 use super::board::Board;
 use super::fault::{Fault, FaultCause};
+use super::joint::{Counts, Joint, JointError, Oneself, Step};
 use super::keys::{MemberKeys, random};
-use super::payload::{GraphHashes, decode_places, decode_signatures, nonces_counter};
+use super::payload::{GraphHashes, decode_signatures};
 use super::peer::Event;
 use super::plan::Plan;
-use super::session::{Session, SessionError};
 use super::status::harmless;
 use super::{
     Aggregate, AggregateError, Builder, Deployment, DeploymentError, Digest, Envelope, FaultReport, KeyError,
@@ -47,7 +44,7 @@ pub enum SetupError {
     Random(#[from] KeyError),
     /// We cannot sign.
     #[error(transparent)]
-    Session(#[from] SessionError),
+    Joint(#[from] JointError),
     /// The builder cannot make our contribution, or refuses it itself.
     #[error("cannot make our contribution: {reason}")]
     Contribution {
@@ -81,6 +78,15 @@ pub enum SetupError {
     },
 }
 
+/// What another member has sent.
+#[derive(Default)]
+struct Peer {
+    graph: Option<GraphHashes>,
+    /// What came before we had built the graph, of each kind that is about signing: what it belongs to, and the payload.
+    early: BTreeMap<Kind, (Digest, Vec<u8>)>,
+    complete: bool,
+}
+
 /// What a member needs to take part.
 pub(super) struct Setup<B: Builder> {
     // Fixed.
@@ -99,13 +105,10 @@ pub(super) struct Setup<B: Builder> {
     contribution_hashes: BTreeMap<MemberId, Digest>,
     signatures: Option<Vec<u8>>,
     // Of this process.
-    plan: Option<Arc<Plan>>,
+    graph: Option<GraphHashes>,
+    joint: Option<Joint>,
     blocked: Option<String>,
     peers: BTreeMap<MemberId, Peer>,
-    round: Option<Round>,
-    session: Option<Session>,
-    rounds: u64,
-    counter: u64,
     faults: BTreeMap<(MemberId, Kind), String>,
     summary: Option<Summary>,
     // What is published, and what is about to be.
@@ -144,14 +147,11 @@ impl<B: Builder> Setup<B> {
             contributions: BTreeMap::new(),
             contribution_hashes: BTreeMap::new(),
             signatures: None,
-            plan: None,
+            graph: None,
+            joint: None,
             blocked: None,
             peers: deployment.ids().filter_map(peer).collect(),
             deployment,
-            round: None,
-            session: None,
-            rounds: 0,
-            counter: 0,
             faults: BTreeMap::new(),
             summary: None,
             published: BTreeMap::new(),
@@ -290,31 +290,22 @@ impl<B: Builder> Setup<B> {
         if kind == Kind::Contribution {
             return self.apply_contribution(envelope);
         }
-        let plan = self.plan.as_deref();
-        let members = self.deployment.members.len();
         let Some(peer) = self.peers.get_mut(&member) else {
             return Ok(Ok(()));
         };
         let payload = envelope.payload;
         let applied = match kind {
-            Kind::Status | Kind::Contribution => Ok(()),
+            Kind::Status | Kind::Contribution | Kind::Sessions => Ok(()),
             Kind::Graph => GraphHashes::decode(&payload)
                 .map(|graph| peer.graph = Some(graph))
                 .map_err(FaultCause::from),
-            Kind::Nonces => nonces_counter(&payload)
-                .map_err(FaultCause::from)
-                .and_then(|counter| peer.take_nonces(counter, session, payload, plan)),
-            Kind::Ready => decode_places(&payload, members)
-                .map(|places| peer.ready = Some(Ready { id: session, places }))
-                .map_err(FaultCause::from),
-            Kind::Partials => {
-                peer.partials = Some((session, payload));
-                Ok(())
-            }
-            Kind::Signatures => {
-                peer.signatures = Some((session, payload));
-                Ok(())
-            }
+            Kind::Nonces | Kind::Ready | Kind::Partials | Kind::Signatures => match &mut self.joint {
+                Some(joint) => joint.take(member, kind, session, payload),
+                None => {
+                    peer.early.insert(kind, (session, payload));
+                    Ok(())
+                }
+            },
         };
         Ok(applied)
     }
@@ -348,7 +339,6 @@ impl<B: Builder> Setup<B> {
     pub(super) fn advance(&mut self) -> Result<(), SetupError> {
         self.build()?;
         self.compare_graphs();
-        self.take_signatures()?;
         self.sign_together()?;
         self.tell();
         Ok(())
@@ -357,17 +347,17 @@ impl<B: Builder> Setup<B> {
     /// Builds the graph when all contributions are there.
     fn build(&mut self) -> Result<(), SetupError> {
         let all = self.deployment.members.len();
-        if self.plan.is_some() || self.blocked.is_some() || self.contributions.len() < all {
+        if self.joint.is_some() || self.blocked.is_some() || self.contributions.len() < all {
             return Ok(());
         }
         let built = self
             .builder
             .build(&self.contributions)
             .map_err(|error| error.to_string());
-        let plan = match built
-            .and_then(|graph| Plan::new(&graph, &self.aggregate).map_err(|error| error.to_string()))
+        let (hashes, plan) = match built
+            .and_then(|graph| Plan::of_graph(&graph, &self.aggregate).map_err(|error| error.to_string()))
         {
-            Ok(plan) => plan,
+            Ok(made) => made,
             Err(reason) => {
                 // The others must see it, so the daemon stays; the contributions are fixed, so it stays so.
                 warn!("no graph can be built of the contributions: {reason}");
@@ -375,18 +365,26 @@ impl<B: Builder> Setup<B> {
                 return Ok(());
             }
         };
-        info!(signings = plan.len(), graph = %plan.hashes().graph, "the graph is built");
+        info!(signings = plan.len(), graph = %hashes.graph, "the graph is built");
         if let Some((got, payload)) = self.store.signatures()? {
             self.check_stored(&plan, got, &payload)?;
-            self.set_complete(&plan, payload);
+            self.set_complete(plan.digest(), payload);
         }
-        self.publish_new(Kind::Graph, NO_SESSION, plan.hashes().encode());
-        let read = |(member, peer): (&MemberId, &mut Peer)| Some((*member, peer.read_early(&plan).err()?));
-        let faults: Vec<_> = self.peers.iter_mut().filter_map(read).collect();
-        for (member, cause) in faults {
-            self.note(member, Kind::Nonces, cause);
+        self.publish_new(Kind::Graph, NO_SESSION, hashes.encode());
+        self.graph = Some(hashes);
+        let mut joint = Joint::new("the set-up".into(), Arc::new(plan), self.peers.keys().copied());
+        let mut faults = Vec::new();
+        for (member, peer) in &mut self.peers {
+            for (kind, (session, payload)) in std::mem::take(&mut peer.early) {
+                if let Err(cause) = joint.take(*member, kind, session, payload) {
+                    faults.push((*member, kind, cause));
+                }
+            }
         }
-        self.plan = Some(Arc::new(plan));
+        for (member, kind, cause) in faults {
+            self.note(member, kind, cause);
+        }
+        self.joint = Some(joint);
         Ok(())
     }
 
@@ -404,7 +402,7 @@ impl<B: Builder> Setup<B> {
 
     /// Names every member whose graph is not ours.
     fn compare_graphs(&mut self) {
-        let Some(ours) = self.plan.as_ref().map(|plan| plan.hashes()) else {
+        let Some(ours) = self.graph else {
             return;
         };
         let differs = |(member, peer): (&MemberId, &Peer)| {
@@ -428,46 +426,60 @@ impl<B: Builder> Setup<B> {
         }
     }
 
-    /// Takes the signatures of a member that is complete, which need no trust: each is verified.
-    fn take_signatures(&mut self) -> Result<(), SetupError> {
-        let Some(plan) = self.plan.clone().filter(|_| self.signatures.is_none()) else {
+    /// Goes on with signing, for which everybody must have built the same graph.
+    fn sign_together(&mut self) -> Result<(), SetupError> {
+        let Some(joint) = &mut self.joint else {
             return Ok(());
         };
-        let given: Vec<_> = self
-            .peers
-            .iter_mut()
-            .filter_map(|(member, peer)| Some((*member, peer.signatures.take()?)))
-            .collect();
-        for (member, (digest, payload)) in given {
-            match verify_given(&plan, digest, &payload) {
-                Ok(()) => return self.complete(&plan, payload),
-                Err(cause) => self.note(member, Kind::Signatures, cause),
-            }
+        // What is complete needs no more rounds: late members take the signatures.
+        if self.signatures.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let agreed = self.peers.values().all(|peer| peer.graph == self.graph);
+        let own = Oneself {
+            deployment: &self.deployment,
+            me: self.me,
+            keys: &self.keys,
+            store: &self.store,
+        };
+        let Step {
+            messages,
+            faults,
+            signatures,
+        } = joint.advance(&own, agreed)?;
+        let (plan, rounds) = (Arc::clone(joint.plan()), joint.rounds());
+        for (kind, session, payload) in messages {
+            self.publish_new(kind, session, payload);
+        }
+        for (member, kind, cause) in faults {
+            self.note(member, kind, cause);
+        }
+        match signatures {
+            Some(payload) => self.complete(&plan, rounds, payload),
+            None => Ok(()),
+        }
     }
 
     /// Stores the signatures, all of which are verified.
-    fn complete(&mut self, plan: &Plan, payload: Vec<u8>) -> Result<(), SetupError> {
+    fn complete(&mut self, plan: &Plan, rounds: u64, payload: Vec<u8>) -> Result<(), SetupError> {
         self.store.put_signatures(&plan.digest(), &payload)?;
         let summary = Summary {
             milliseconds: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             signatures: plan.len(),
-            rounds: self.rounds,
+            rounds,
             bytes_sent: self.board.traffic.sent(),
             bytes_received: self.board.traffic.received(),
         };
         info!(?summary, "all signatures are verified and stored");
         self.summary = Some(summary);
-        self.set_complete(plan, payload);
+        self.set_complete(plan.digest(), payload);
         Ok(())
     }
 
-    fn set_complete(&mut self, plan: &Plan, payload: Vec<u8>) {
-        self.publish_new(Kind::Signatures, plan.digest(), payload.clone());
+    fn set_complete(&mut self, plan: Digest, payload: Vec<u8>) {
+        // What was published before stays, for those that are in the same session.
+        self.publish_new(Kind::Signatures, plan, payload.clone());
         self.signatures = Some(payload);
-        // Secret nonces that are left go with it. What was published stays, for those that are in the same session.
-        self.round = None;
         // No more messages of these kinds are wanted that could end such faults; the log has them.
         self.faults.retain(|(_, kind), _| *kind < Kind::Nonces);
     }
@@ -485,6 +497,7 @@ impl<B: Builder> Setup<B> {
             published: self.published.clone(),
             progress: progress.clone(),
             faults: self.faults.iter().map(fault).collect(),
+            sessions: None,
         };
         let payload = status.encode();
         if self.told.as_ref() == Some(&payload) {
@@ -503,40 +516,28 @@ impl<B: Builder> Setup<B> {
     }
 
     fn current_progress(&self) -> Progress {
-        let ours = self.plan.as_ref().map(|plan| plan.hashes());
+        let ours = self.graph;
         let with = |ours: bool, theirs: &dyn Fn(&Peer) -> bool| {
             usize::from(ours) + self.peers.values().filter(|peer| theirs(peer)).count()
         };
-        let session = self.session.as_ref().map(Session::id);
+        let Counts {
+            nonces,
+            ready,
+            partials,
+        } = self.joint.as_ref().map(Joint::counts).unwrap_or_default();
         Progress {
             members: self.deployment.members.len(),
             contributions: self.contributions.len(),
             graphs: with(ours.is_some(), &|peer| ours.is_some() && peer.graph == ours),
-            round: self.counter,
-            nonces: with(self.round.is_some(), &|peer| peer.nonces.is_some()),
-            ready: with(session.is_some(), &|peer| {
-                session.is_some_and(|id| peer.is_ready(id))
-            }),
-            partials: with(matches!(self.round, Some(Round::Spent { .. })), &|peer| {
-                session.is_some_and(|id| peer.is_verified(id))
-            }),
-            signings: self.plan.as_ref().map_or(0, |plan| plan.len()),
+            round: self.joint.as_ref().map_or(0, Joint::counter),
+            nonces,
+            ready,
+            partials,
+            signings: self.joint.as_ref().map_or(0, |joint| joint.plan().len()),
             complete: self.signatures.is_some(),
             members_complete: with(self.signatures.is_some(), &|peer| peer.complete),
             blocked: self.blocked.clone(),
             summary: self.summary.clone(),
         }
-    }
-}
-
-fn verify_given(plan: &Plan, got: Digest, payload: &[u8]) -> Result<(), FaultCause> {
-    let expected = plan.digest();
-    if got != expected {
-        return Err(FaultCause::Session { expected, got });
-    }
-    let signatures = decode_signatures(payload, plan.len())?;
-    match plan.wrong_signature(&signatures) {
-        Some(label) => Err(FaultCause::Signature { label }),
-        None => Ok(()),
     }
 }

@@ -15,6 +15,8 @@ use super::{Deployment, DeploymentError, Digest, Envelope, Kind, Member, MemberI
 const MAX_TEXT: usize = 200;
 /// How long one member is asked for its status.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Sessions after the set-up that are shown at most.
+pub(super) const MAX_SHOWN: usize = 16;
 
 /// How far a member's set-up is. Counts include the member itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +76,38 @@ pub struct FaultReport {
     pub what: String,
 }
 
+/// One list that a member wants signed after the set-up. Counts include the member itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionReport {
+    /// What it is for.
+    pub name: String,
+    /// The plan's hash, which members that want the same have in common.
+    pub plan: Digest,
+    /// Signatures that it needs.
+    pub signings: usize,
+    /// The names of members that did not want it when they were read last.
+    pub missing: Vec<String>,
+    /// Members whose nonces it has.
+    pub nonces: usize,
+    /// Members that would sign with the same nonces.
+    pub ready: usize,
+    /// Members whose partial signatures it has verified, in the session that it has signed.
+    pub partials: usize,
+}
+
+/// What a member wants signed after the set-up, and what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsReport {
+    /// Lists whose signatures it has stored.
+    pub signed: u64,
+    /// Lists that it wants signed.
+    pub pending: usize,
+    /// Those of them that it has wanted longest, 16 at most.
+    pub oldest: Vec<SessionReport>,
+}
+
 /// The payload of a status message, in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +120,8 @@ pub struct MemberStatus {
     pub progress: Progress,
     /// What it finds wrong with others.
     pub faults: Vec<FaultReport>,
+    /// Of sessions after the set-up, where its daemon signs any.
+    pub sessions: Option<SessionsReport>,
 }
 
 impl MemberStatus {
@@ -99,6 +135,20 @@ impl MemberStatus {
         if status.faults.len() > most {
             let got = status.faults.len();
             return Err(refused(format!("faults: expected at most {most}, got {got}")));
+        }
+        for session in status
+            .sessions
+            .iter_mut()
+            .flat_map(|sessions| &mut sessions.oldest)
+        {
+            session.name = harmless(&session.name);
+            if session.missing.len() > members {
+                let got = session.missing.len();
+                return Err(refused(format!("missing: expected at most {members}, got {got}")));
+            }
+            for name in &mut session.missing {
+                *name = harmless(name);
+            }
         }
         for fault in &mut status.faults {
             fault.member = harmless(&fault.member);
@@ -191,7 +241,9 @@ pub(super) async fn read_status(
 ) -> Result<(Digest, MemberStatus), Fault> {
     let read = async {
         let url = &deployment.member(member).url;
-        let bytes = client.fetch(url, Kind::Status, after).await?;
+        let bytes = client
+            .fetch(url, Kind::Status, after, Kind::Status.limit())
+            .await?;
         let envelope = Envelope::open(&bytes, Kind::Status, deployment, hash, member)?;
         let status = MemberStatus::decode(&envelope.payload, deployment.members.len())?;
         Ok((envelope.payload_hash(), status))
@@ -221,11 +273,25 @@ mod tests {
                 kind: Kind::Nonces,
                 what: "x\u{202e}y".into(),
             }],
+            sessions: Some(SessionsReport {
+                oldest: vec![SessionReport {
+                    name: "accept\n".into(),
+                    plan: Digest([3; 32]),
+                    signings: 1,
+                    missing: vec!["bob\r".into()],
+                    nonces: 0,
+                    ready: 0,
+                    partials: 0,
+                }],
+                ..SessionsReport::default()
+            }),
         };
         let read = MemberStatus::decode(&status.encode(), 3).unwrap();
         assert_eq!(read.published, status.published);
         assert_eq!(read.faults[0].member, "bob?");
         assert_eq!(read.faults[0].what, "x?y");
+        let session = &read.sessions.unwrap().oldest[0];
+        assert_eq!((&*session.name, &*session.missing[0]), ("accept?", "bob?"));
         let blocked = read.progress.blocked.unwrap();
         assert!(blocked.starts_with("?[2J") && blocked.len() == MAX_TEXT);
     }
@@ -241,7 +307,8 @@ mod tests {
             process: Digest([2; 32]),
             published: BTreeMap::new(),
             progress: Progress::default(),
-            faults: vec![fault; 22],
+            faults: vec![fault; 25],
+            sessions: None,
         };
         assert!(MemberStatus::decode(&status.encode(), 4).is_ok());
         assert!(MemberStatus::decode(&status.encode(), 3).is_err());

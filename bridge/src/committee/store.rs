@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::{Digest, MemberId};
 
@@ -17,6 +17,8 @@ const FILE: &str = "committee.redb";
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// Contributions: the whole message by member.
 const CONTRIBUTIONS: TableDefinition<u16, &[u8]> = TableDefinition::new("contributions");
+/// Sessions after the set-up: our whole message of signatures by plan.
+const SESSIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("sessions");
 
 const IDENTITY: &str = "identity";
 const COUNTER: &str = "counter";
@@ -102,6 +104,7 @@ impl Store {
         {
             let mut meta = txn.open_table(META)?;
             txn.open_table(CONTRIBUTIONS)?;
+            txn.open_table(SESSIONS)?;
             let is_new = meta.get(IDENTITY)?.is_none();
             if is_new {
                 let identity = [
@@ -253,6 +256,44 @@ impl Store {
         Ok(txn.commit()?)
     }
 
+    /// Returns our message of the signatures of a session after the set-up: the whole message.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub(super) fn session(&self, plan: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let table = self.db.begin_read()?.open_table(SESSIONS)?;
+        Ok(table.get(plan.as_bytes())?.map(|row| row.value().to_vec()))
+    }
+
+    /// Returns how many sessions after the set-up are stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub(super) fn count_sessions(&self) -> Result<u64, StoreError> {
+        Ok(self.db.begin_read()?.open_table(SESSIONS)?.len()?)
+    }
+
+    /// Stores our message of the signatures of a session after the set-up, once.
+    ///
+    /// # Errors
+    /// [`StoreError::Fixed`] when another one is stored.
+    pub(super) fn put_session(&self, plan: &Digest, message: &[u8]) -> Result<(), StoreError> {
+        let txn = self.db.begin_write()?;
+        {
+            let mut table = txn.open_table(SESSIONS)?;
+            let others = table
+                .get(plan.as_bytes())?
+                .is_some_and(|row| row.value() != message);
+            if others {
+                return Err(StoreError::Fixed {
+                    row: format!("the signatures of plan {plan}"),
+                });
+            }
+            table.insert(plan.as_bytes(), message)?;
+        }
+        Ok(txn.commit()?)
+    }
+
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let table = self.db.begin_read()?.open_table(META)?;
         Ok(table.get(name)?.map(|row| row.value().to_vec()))
@@ -295,8 +336,21 @@ mod tests {
             Err(StoreError::Fixed { .. })
         ));
         drop(store);
-        let stored = open().signatures().unwrap();
+        let store = open();
+        let stored = store.signatures().unwrap();
         assert_eq!(stored, Some((Digest([5; 32]), b"signed".to_vec())));
+        let plan = Digest([6; 32]);
+        assert_eq!(store.session(&plan).unwrap(), None);
+        store.put_session(&plan, b"message").unwrap();
+        store.put_session(&plan, b"message").unwrap();
+        assert!(matches!(
+            store.put_session(&plan, b"other"),
+            Err(StoreError::Fixed { .. })
+        ));
+        drop(store);
+        let store = open();
+        assert_eq!(store.session(&plan).unwrap(), Some(b"message".to_vec()));
+        assert_eq!(store.count_sessions().unwrap(), 1);
     }
 
     #[test]

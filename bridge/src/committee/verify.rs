@@ -115,7 +115,7 @@ pub fn load<B: Builder>(
     };
     let graph = builder.build(&contributions).map_err(failed)?;
     let aggregate = Aggregate::new(deployment)?;
-    let plan = Plan::new(&graph, &aggregate)?;
+    let (_, plan) = Plan::of_graph(&graph, &aggregate)?;
     let (got, payload) = store.signatures()?.ok_or(VerifyError::Incomplete)?;
     let expected = plan.digest();
     if got != expected {

@@ -23,7 +23,7 @@ use crate::committee::{
 };
 
 /// What no step of a test takes as long as, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Running {
     stop: CancellationToken,
@@ -64,14 +64,18 @@ impl Cluster {
         self.gates.len()
     }
 
-    pub(super) async fn start(&mut self, member: usize) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let options = RunOptions {
+    pub(super) fn options(&self, member: usize) -> RunOptions {
+        RunOptions {
             deployment: self.deployment.clone(),
             keys: keys(member.try_into().unwrap()),
             data_dir: self.dirs[member].path().to_owned(),
-        };
+        }
+    }
+
+    pub(super) async fn start(&mut self, member: usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = self.options(member);
         let stop = CancellationToken::new();
         let progress = watch::Sender::new(Progress::default());
         let builder = self.builders[member].clone();

@@ -23,8 +23,39 @@ const FILE: &str = "BITSECT_TEST_DEPLOYMENT";
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the other tests as a process of its own"]
 async fn child() {
-    let Ok(member) = std::env::var(MEMBER) else { return };
-    let member: u8 = member.parse().unwrap();
+    let Some(Given {
+        member,
+        options,
+        listener,
+    }) = given().await
+    else {
+        return;
+    };
+    let builder = super::cluster::builder(member, 40, 10_000);
+    let progress = watch::Sender::new(Progress::default());
+    run(options, builder, listener, progress, CancellationToken::new())
+        .await
+        .unwrap();
+}
+
+/// Members as processes, each of which runs a test that is a member.
+pub(super) struct Processes {
+    pub cluster: Cluster,
+    child: &'static str,
+    file: PathBuf,
+    children: Vec<Option<Child>>,
+}
+
+/// Who a process is, told by its parent.
+pub(super) struct Given {
+    pub member: u8,
+    pub options: RunOptions,
+    pub listener: TcpListener,
+}
+
+/// Takes what the parent has told, and tells the port; nothing when there is no parent.
+pub(super) async fn given() -> Option<Given> {
+    let member: u8 = std::env::var(MEMBER).ok()?.parse().unwrap();
     let path = PathBuf::from(std::env::var_os(FILE).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     // Alone on its line, whatever the test harness has written before.
@@ -34,26 +65,26 @@ async fn child() {
         keys: keys(member),
         data_dir: PathBuf::from(std::env::var_os(FOLDER).unwrap()),
     };
-    let builder = super::cluster::builder(member, 40, 10_000);
-    let progress = watch::Sender::new(Progress::default());
-    run(options, builder, listener, progress, CancellationToken::new())
-        .await
-        .unwrap();
-}
-
-struct Processes {
-    cluster: Cluster,
-    file: PathBuf,
-    children: Vec<Option<Child>>,
+    Some(Given {
+        member,
+        options,
+        listener,
+    })
 }
 
 impl Processes {
     async fn new() -> Self {
         let cluster = Cluster::new(3, 40, 10_000).await;
+        Self::of(cluster, "committee::tests::kill::child").await
+    }
+
+    /// Starts the members of a cluster as processes that run a test.
+    pub(super) async fn of(cluster: Cluster, child: &'static str) -> Self {
         let file = cluster.dirs[0].path().join("deployment.toml");
         std::fs::write(&file, cluster.deployment.to_toml().unwrap()).unwrap();
         let mut processes = Self {
             cluster,
+            child,
             file,
             children: (0..3).map(|_| None).collect(),
         };
@@ -63,14 +94,9 @@ impl Processes {
         processes
     }
 
-    async fn start(&mut self, member: usize) {
+    pub(super) async fn start(&mut self, member: usize) {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "--nocapture",
-                "committee::tests::kill::child",
-            ])
+            .args(["--ignored", "--exact", "--nocapture", self.child])
             .env(MEMBER, member.to_string())
             .env(FOLDER, self.cluster.dirs[member].path())
             .env(FILE, &self.file)
@@ -95,7 +121,7 @@ impl Processes {
         self.children[member] = Some(child);
     }
 
-    async fn kill(&mut self, member: usize) {
+    pub(super) async fn kill(&mut self, member: usize) {
         let mut child = self.children[member].take().unwrap();
         child.kill().await.unwrap();
         self.cluster.gates[member].aim(None);

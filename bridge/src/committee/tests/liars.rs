@@ -122,10 +122,10 @@ async fn a_contribution_is_fixed_once_it_was_seen() {
 }
 
 /// What is served instead of a member's message, and how it is named.
-type Lie = (fn(Kind, Vec<u8>) -> Vec<u8>, &'static str);
+pub(super) type Lie = (fn(Kind, Vec<u8>) -> Vec<u8>, &'static str);
 
 /// Lies that work with every kind of message.
-const LIES: [Lie; 7] = [
+pub(super) const LIES: [Lie; 7] = [
     (|_, _| vec![], "expected 132 to"),
     (|_, _| vec![0xa5; 1000], "message version: expected 1, got 165"),
     (|kind, _| vec![1; kind.limit() + 1], "bytes, got more"),

@@ -7,3 +7,6 @@ mod kill;
 mod liars;
 mod network;
 mod order;
+mod sessions;
+mod signer_kill;
+mod signers;
