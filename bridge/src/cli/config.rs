@@ -6,12 +6,12 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bitcoin::{Amount, FeeRate};
 use bitsect_l1::rpc::Auth;
+use bitsect_l1::secret_file::{self, SecretFileError};
 use bitsect_l1::sender::FeePolicy;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,6 @@ use crate::daemon::FeeOutputs;
 
 /// Largest password file, in bytes.
 const MAX_SECRET_FILE: u64 = 4096;
-/// Permission bits that nobody but the owner may have.
-const OTHERS: u32 = 0o077;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -45,6 +43,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// The operating system's answer.
         source: std::io::Error,
+    },
+    /// A file with a secret cannot be used.
+    #[error("{option} file {source}")]
+    Secret {
+        /// The option that names the file.
+        option: &'static str,
+        /// Why.
+        source: SecretFileError,
     },
     /// The file is no TOML, or has an unknown or mistyped option.
     #[error("configuration file {}: {reason}", path.display())]
@@ -306,26 +312,14 @@ impl Layer {
 
 /// Reads a secret from a file that only its owner may read; no error shows it.
 fn read_secret(option: &'static str, path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::File {
-        option,
-        path: path.to_owned(),
-        source,
-    };
-    let meta = std::fs::metadata(path).map_err(failed)?;
     let wrong = |expected: &str, got: &dyn fmt::Display| ConfigError::Value {
         option,
         expected: expected.to_owned(),
         got: got.to_string(),
     };
-    let mode = meta.permissions().mode() & 0o7777;
-    if mode & OTHERS != 0 {
-        let got = format!("mode {mode:04o}");
-        return Err(wrong("a file that others cannot use: run chmod 600", &got));
-    }
-    if meta.len() > MAX_SECRET_FILE {
-        return Err(wrong("a file of at most 4096 bytes", &meta.len()));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let bytes =
+        secret_file::read(path, MAX_SECRET_FILE).map_err(|source| ConfigError::Secret { option, source })?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("a password", &"a file that is no text"))?;
     match text.trim() {
         "" => Err(wrong("a password", &"an empty file")),
         text => Ok(text.to_owned()),
@@ -335,6 +329,7 @@ fn read_secret(option: &'static str, path: &Path) -> Result<String, ConfigError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn case(text: &str) -> Result<Config, String> {
         let layer: Layer = toml::from_str(text).map_err(|error| error.to_string())?;
