@@ -37,3 +37,4 @@ pub mod secret;
 pub mod setup;
 pub mod slot;
 pub mod transaction;
+pub mod user;
