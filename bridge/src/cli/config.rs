@@ -107,9 +107,9 @@ layer! {
     deployment: PathBuf, "BITSECT_BRIDGE_DEPLOYMENT";
     /// Chain file, as every party to the chain has it: what the deployment is of is compared with it where it is given.
     chain_file: PathBuf, "BITSECT_BRIDGE_CHAIN_FILE";
-    /// The member's key file.
+    /// The key file: a member's, or a user's.
     key: PathBuf, "BITSECT_BRIDGE_KEY";
-    /// The member's folder: its store, its wallet, what it has signed.
+    /// The member's or user's folder: its store, its wallet, what it has signed.
     data_dir: PathBuf, "BITSECT_BRIDGE_DATA_DIR";
     /// Program that disputes run: the ELF file with the chain's parameters in it.
     program: PathBuf, "BITSECT_BRIDGE_PROGRAM";
@@ -135,15 +135,20 @@ layer! {
     fee_target_blocks: u16, "BITSECT_BRIDGE_FEE_TARGET_BLOCKS";
     /// Highest fee of the transaction that makes bonds and stakes, in sats.
     max_funding_fee_sats: u64, "BITSECT_BRIDGE_MAX_FUNDING_FEE_SATS";
+    /// Highest fee of one transaction of a user's, on Bitcoin or L2, and of what an operator keeps, in sats.
+    #[arg(visible_alias = "max-fee")]
+    max_fee_sats: u64, "BITSECT_BRIDGE_MAX_FEE_SATS";
+    /// Confirmations after which members look at a deposit.
+    deposit_confirmations_blocks: u32, "BITSECT_BRIDGE_DEPOSIT_CONFIRMATIONS_BLOCKS";
     /// Confirmations after which a transaction counts as done.
     confirmations_blocks: u32, "BITSECT_BRIDGE_CONFIRMATIONS_BLOCKS";
-    /// An L1 block before the first coin of the wallet [default: the deployment's start_height].
+    /// An L1 block before the first coin of the wallet [default: the deployment's start_height; of a user, the chain's].
     wallet_start_height: u32, "BITSECT_BRIDGE_WALLET_START_HEIGHT";
     /// How many outputs are kept ready that pay for moves.
     fee_outputs: u32, "BITSECT_BRIDGE_FEE_OUTPUTS";
     /// What each of them holds, in sats.
     fee_output_sats: u64, "BITSECT_BRIDGE_FEE_OUTPUT_SATS";
-    /// A node's JSON-RPC: the operator's own node.
+    /// A node's JSON-RPC: of an operator, its own node.
     node_url: String, "BITSECT_BRIDGE_NODE_URL";
     /// Units after the next free slot's start that have to be final, and are claimed then; no claims without it.
     claim_after_units: u32, "BITSECT_BRIDGE_CLAIM_AFTER_UNITS";
@@ -166,6 +171,10 @@ pub struct Config {
     pub fees: FeePolicy,
     /// Highest fee of the transaction that makes bonds and stakes.
     pub max_funding_fee: Amount,
+    /// Highest fee of one transaction of a user's, on Bitcoin or L2, and of what an operator keeps.
+    pub max_fee: Amount,
+    /// Confirmations after which members look at a deposit.
+    pub deposit_confirmations: u32,
     /// Confirmations after which a transaction counts as done.
     pub confirmations: u32,
     /// Outputs that pay for moves.
@@ -226,6 +235,8 @@ impl Layer {
             max_fee_rate_sat_per_kvb: Some(500_000),
             fee_target_blocks: Some(2),
             max_funding_fee_sats: Some(100_000),
+            max_fee_sats: Some(50_000),
+            deposit_confirmations_blocks: Some(6),
             // As deep as finality.
             confirmations_blocks: Some(6),
             // A move of each of a few branches at once.
@@ -267,6 +278,9 @@ impl Layer {
         }
         let confirmations = layer.confirmations_blocks.map(u64::from);
         let confirmations = within("confirmations_blocks", confirmations, &CONFIRMATIONS)?;
+        let deposit = layer.deposit_confirmations_blocks.map(u64::from);
+        let deposit = within("deposit_confirmations_blocks", deposit, &CONFIRMATIONS)?;
+        let max_fee = within("max_fee_sats", layer.max_fee_sats, &FUNDING_FEE)?;
         let outputs = within("fee_outputs", layer.fee_outputs.map(u64::from), &FEE_OUTPUTS)?;
         let sats = within("fee_output_sats", layer.fee_output_sats, &FEE_OUTPUT_SATS)?;
         let highest = within("max_funding_fee_sats", layer.max_funding_fee_sats, &FUNDING_FEE)?;
@@ -280,6 +294,8 @@ impl Layer {
                 ceiling,
             },
             max_funding_fee: Amount::from_sat(highest),
+            max_fee: Amount::from_sat(max_fee),
+            deposit_confirmations: deposit as u32,
             confirmations: confirmations as u32,
             fee_outputs: FeeOutputs {
                 count: outputs as u32,

@@ -151,7 +151,7 @@ pub(super) mod tests {
         }
     }
 
-    const FIXED: [&str; 2] = ["", ""];
+    const FIXED: [&str; 2] = ["44becfe627731a2ad296f83d6a4e8ab44b7a98baf48217de8d77ad9fb8c9cb80", ""];
 
     #[test]
     fn debug_shows_no_secret() {

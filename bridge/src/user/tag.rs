@@ -164,8 +164,7 @@ pub fn accept_txid(terms: &Terms, deposit: OutPoint, amount: Amount) -> Txid {
 
 #[cfg(test)]
 mod tests {
-    use bitsect_vm::chain::{DeriveParams, L1Network};
-    use bitsect_vm::derive::L1Cursor;
+    use bitsect_vm::derive::bitcoin::{tap_leaf_hash, tweaked_script};
     use proptest::prelude::*;
 
     use super::super::keys::tests::keys;
@@ -175,21 +174,8 @@ mod tests {
     /// What derivation looks for.
     fn derived(order: &Order) -> Vec<u8> {
         let terms = terms();
-        let params = DeriveParams {
-            network: L1Network::Regtest,
-            genesis_l1: L1Cursor::default(),
-            baton: Default::default(),
-            vault_key: terms.vault_key.serialize().into(),
-            sequencing_window: 1,
-            reveal_timeout: 1,
-            deposit_window: terms.deposit_window,
-            refund_delay: terms.refund_delay,
-            min_deposit: 1,
-            max_drift: 1,
-            max_batch_body: 1,
-            forced_gas_limit: 1,
-        };
-        order.0.output_script(&params).unwrap()
+        let leaf = tap_leaf_hash(&order.0.refund_script(terms.refund_delay)).unwrap();
+        tweaked_script(&terms.vault_key.serialize().into(), Some(&leaf)).unwrap()
     }
 
     proptest! {
@@ -204,7 +190,7 @@ mod tests {
             prop_assert_eq!(&ScriptBuf::new_p2tr_tweaked(info.output_key()), &script);
             prop_assert!(info.control_block(&(order.leaf(&terms), LeafVersion::TapScript)).is_some());
             let outputs = order.outputs(&terms, Amount::from_sat(5));
-            prop_assert_eq!(Order::of_script(&outputs[1].script_pubkey).as_ref(), Some(&order));
+            prop_assert_eq!(Order::of_script(&outputs[1].script_pubkey), Some(order.clone()));
             prop_assert_eq!(outputs[1].script_pubkey.clone(), ScriptBuf::new_op_return(
                 bitcoin::script::PushBytesBuf::try_from(order.tag_data()).unwrap()));
         }
