@@ -151,7 +151,10 @@ pub(super) mod tests {
         }
     }
 
-    const FIXED: [&str; 2] = ["44becfe627731a2ad296f83d6a4e8ab44b7a98baf48217de8d77ad9fb8c9cb80", ""];
+    const FIXED: [&str; 2] = [
+        "44becfe627731a2ad296f83d6a4e8ab44b7a98baf48217de8d77ad9fb8c9cb80",
+        "340404d6ca0d8a9b019d3ac3527ad2ac063c60446fdd13e76c0d2e5704c10163",
+    ];
 
     #[test]
     fn debug_shows_no_secret() {

@@ -7,7 +7,6 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, Network, ScriptBuf, XOnlyPublicKey, key::Secp256k1};
 use bitsect_l1::BlockRef;
 use bitsect_vm::chain::L1Network;
-use bitsect_vm::derive::L1Cursor;
 use serde::Deserialize;
 
 use super::UserError;
@@ -58,7 +57,13 @@ struct DeriveForm {
     deposit_window: u32,
     refund_delay: u16,
     min_deposit: u64,
-    genesis_l1: L1Cursor,
+    genesis_l1: CursorForm,
+}
+
+#[derive(Deserialize)]
+struct CursorForm {
+    height: u32,
+    hash: B256,
 }
 
 impl Terms {
