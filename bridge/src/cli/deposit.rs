@@ -218,6 +218,11 @@ async fn send(order: &OrderArgs, amount: &str, wait: WaitArgs, config: &Config) 
     let keys = read_user_keys(config, &terms)?;
     let node = optional_node(config, &terms).await?;
     let mut session = open(config, terms, keys).await?;
+    if let Some(resent) = session.resent_deposit()? {
+        let rule = "no deposit of an interrupted command";
+        let got = format!("{resent}, which was kept and is sent now: send again for another");
+        return Err(UserError::refused("deposit", rule, got).into());
+    }
     let (outpoint, fee) = session.send_deposit(&request).await?;
     let deposit = follow(&mut session, outpoint, node.as_ref(), wait, config).await?;
     wait.output.print(&SentView {
@@ -316,9 +321,11 @@ async fn follow(
 async fn next(session: &mut Session, deposits: &[DepositView], config: &Config) -> eyre::Result<()> {
     let on_l2 = |deposit: &DepositView| matches!(deposit.stage, crate::user::Stage::Accepted { .. });
     if deposits.iter().any(on_l2) {
-        // The node has no call that waits for a deposit.
-        tokio::time::sleep(config.l1_poll).await;
-        return Ok(());
+        // The node has no call that waits for a deposit; a block may come meanwhile.
+        return match tokio::time::timeout(config.l1_poll, session.next_tip()).await {
+            Ok(tip) => Ok(tip.map(drop)?),
+            Err(_) => Ok(()),
+        };
     }
     session.next_tip().await?;
     Ok(())

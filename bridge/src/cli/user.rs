@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use bitcoin::Amount;
 use bitsect_l1::BlockRef;
 use bitsect_l1::rpc::Client;
 use clap::Args;
@@ -151,11 +150,6 @@ pub(super) fn read_user_keys(config: &Config, terms: &Terms) -> eyre::Result<Use
     Ok(UserKeys::read(given(&config.layer.key, "key")?, terms.network)?)
 }
 
-/// Gives the highest fee of one transaction, on either layer.
-pub(super) fn max_fee(config: &Config) -> Amount {
-    config.max_fee
-}
-
 /// Gives the node, checked; none where no option names it.
 pub(super) async fn optional_node(config: &Config, terms: &Terms) -> eyre::Result<Option<Node>> {
     match &config.layer.node_url {
@@ -182,7 +176,7 @@ pub(super) async fn open(config: &Config, terms: Terms, keys: UserKeys) -> eyre:
         client,
         follower: follower(config, terms.network),
         fees: config.fees,
-        max_fee: max_fee(config),
+        max_fee: config.max_fee,
         birthday,
     };
     let mut session = Session::open(data_dir(config)?, terms, keys, settings)?;

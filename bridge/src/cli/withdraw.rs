@@ -7,10 +7,10 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::user::{Output, Progress, max_fee, node, open, optional_node, read_terms, read_user_keys};
+use super::user::{Output, Progress, node, open, optional_node, read_terms, read_user_keys};
 use crate::user::{
-    Node, Requested, Terms, WithdrawRequest, WithdrawStage, WithdrawView, parse_amount, parse_l1_address,
-    send_withdraw, sign_withdraw, withdrawal_views,
+    Node, Requested, Terms, UserError, WithdrawRequest, WithdrawStage, WithdrawView, parse_amount,
+    parse_l1_address, resume_requests, send_withdraw, sign_withdraw, withdrawal_views,
 };
 
 /// Asks for bitcoin that are on L2, and shows where that stands.
@@ -96,12 +96,20 @@ async fn request([to, amount, fee]: [&String; 3], wait: WaitArgs, config: &Confi
         amount: parse_amount("amount", amount)?,
         fee: parse_amount("fee", fee)?,
     };
-    wanted.verify(max_fee(config))?;
+    wanted.verify(config.max_fee)?;
     let keys = read_user_keys(config, &terms)?;
     let node = node(config, &terms).await?;
     let session = open(config, terms.clone(), keys.clone()).await?;
-    crate::user::resume_requests(&node, session.store()).await?;
-    let signed = sign_withdraw(&node, &terms, &keys, &wanted, max_fee(config)).await?;
+    if let Some(resumed) = resume_requests(&node, session.store()).await?.first() {
+        let got = match resumed.id {
+            Some(id) => format!("withdrawal {id}"),
+            None => "one that is on its way".to_owned(),
+        };
+        let got = format!("{got}, of L2 transaction {}: ask again for another", resumed.hash);
+        let rule = "no request of an interrupted command";
+        return Err(UserError::refused("request", rule, got).into());
+    }
+    let signed = sign_withdraw(&node, &terms, &keys, &wanted, config.max_fee).await?;
     let progress = Progress::new(format!("waiting for L2 transaction {}", signed.hash));
     let Requested { id, .. } = send_withdraw(&node, session.store(), &signed).await?;
     drop(progress);

@@ -151,6 +151,7 @@ impl Session {
                 .await?
                 .is_some()
         {
+            verify_same(refund, to.as_ref(), &self.terms)?;
             return Ok((refund.compute_txid(), refund_fee(&deposit, refund)));
         }
         let rate = self.config.fees.rate(&self.config.client).await?;
@@ -259,6 +260,23 @@ impl Session {
 fn refund_fee(deposit: &Deposit, refund: &Transaction) -> Amount {
     let paid = refund.output.iter().map(|output| output.value).sum();
     deposit.amount.checked_sub(paid).unwrap_or(Amount::ZERO)
+}
+
+/// Checks that a refund that is on its way pays what is asked for now.
+fn verify_same(refund: &Transaction, to: Option<&Address>, terms: &Terms) -> Result<(), UserError> {
+    let (Some(to), Some(paid)) = (to, refund.output.first()) else {
+        return Ok(());
+    };
+    if paid.script_pubkey == to.script_pubkey() {
+        return Ok(());
+    }
+    let paid = Address::from_script(&paid.script_pubkey, terms.network);
+    let paid = paid.map_or_else(|_| "another script".to_owned(), |address| address.to_string());
+    let rule = format!(
+        "{paid}, which the refund {} in the mempool pays",
+        refund.compute_txid()
+    );
+    Err(UserError::refused("to", rule, to))
 }
 
 /// Checks a fee against the highest one.

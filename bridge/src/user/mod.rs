@@ -21,12 +21,12 @@ pub use deposit::{DepositRequest, PayTo};
 pub use error::{ExitKind, UserError};
 pub use keys::UserKeys;
 pub use node::{L2Block, MintedDeposit, Node, Payout, RequestedIn, WithdrawalAnswer};
-pub use session::{Session, SessionConfig};
+pub use session::{Refusal, Session, SessionConfig};
 pub use status::{Around, DepositView, InMempool, Stage, stage};
 pub use store::{Deposit, Request, Spend, SpendKind, StoreError, UserStore};
 pub use tag::{Call, MAX_CALL_DATA, Order, accept_txid};
 pub use terms::Terms;
 pub use withdraw::{
-    BlockState, PAYOUT_WINDOW, Requested, SignedRequest, WithdrawRequest, WithdrawStage, WithdrawView,
-    resume_requests, send_withdraw, sign_withdraw,
+    BlockState, PAYOUT_WINDOW, Requested, Resumed, SignedRequest, WithdrawRequest, WithdrawStage,
+    WithdrawView, resume_requests, send_withdraw, sign_withdraw,
 };

@@ -1,6 +1,6 @@
 //! A user's folder at work: wallet and deposits follow Bitcoin together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use bitcoin::{Amount, OutPoint, Transaction, Txid};
@@ -69,6 +69,15 @@ impl Ring {
     }
 }
 
+/// Why Core does not take a transaction of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it says.
+    pub reason: String,
+    /// Whether another transaction has spent what it spends, so that it never will be taken.
+    pub lost: bool,
+}
+
 /// A user's folder, open. No other process can open it meanwhile.
 pub struct Session {
     pub(super) terms: Terms,
@@ -78,7 +87,9 @@ pub struct Session {
     pub(super) store: UserStore,
     pub(super) tip: BlockRef,
     /// Why Core did not take transactions of ours, at the last look.
-    pub(super) refusals: BTreeMap<Txid, String>,
+    pub(super) refusals: BTreeMap<Txid, Refusal>,
+    /// Transactions that were sent again.
+    resent: BTreeSet<Txid>,
     follower: Follower,
     ring: Ring,
 }
@@ -108,6 +119,7 @@ impl Session {
         Ok(Self {
             tip: wallet.tip(),
             refusals: BTreeMap::new(),
+            resent: BTreeSet::new(),
             terms,
             keys,
             config,
@@ -141,6 +153,15 @@ impl Session {
     /// Gives the last block taken in.
     pub const fn tip(&self) -> BlockRef {
         self.tip
+    }
+
+    /// Gives the deposit of an interrupted `deposit send` that was sent only by this session.
+    ///
+    /// # Errors
+    /// Where the file fails.
+    pub fn resent_deposit(&self) -> Result<Option<OutPoint>, UserError> {
+        let mut deposits = self.store.deposits()?.into_keys();
+        Ok(deposits.find(|outpoint| self.resent.contains(&outpoint.txid)))
     }
 
     /// Gives Bitcoin Core.
@@ -248,14 +269,35 @@ impl Session {
             return Ok(());
         }
         match self.broadcast(tx).await {
-            Ok(()) => tracing::info!(%txid, "sent a transaction that Bitcoin Core did not have"),
+            Ok(()) => {
+                tracing::info!(%txid, "sent a transaction that Bitcoin Core did not have");
+                self.resent.insert(txid);
+            }
             Err(UserError::NotTaken { reason, .. }) => {
                 tracing::warn!(%txid, reason, "Bitcoin Core does not take a transaction of ours");
-                self.refusals.insert(txid, reason);
+                let lost = self.is_lost(tx).await?;
+                if lost {
+                    // What it spends of ours is spent, and its change never comes.
+                    self.wallet.forget([txid])?;
+                }
+                self.refusals.insert(txid, Refusal { reason, lost });
             }
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Whether an input of a transaction was spent in a block.
+    async fn is_lost(&self, tx: &Transaction) -> Result<bool, UserError> {
+        for input in &tx.input {
+            let spent = input.previous_output;
+            let client = self.client();
+            // Unconfirmed parents are not in this view either; a confirmed one's output is missing only when it is spent.
+            if client.get_tx_out(&spent, false).await?.is_none() && self.wallet.is_confirmed(&spent.txid) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Gives a transaction to Core; the wallet's coins in it are spent from then on.

@@ -7,7 +7,7 @@ use bitcoin::{Address, Amount, OutPoint, Txid};
 use serde::{Serialize, Serializer};
 
 use super::node::{MintedDeposit, Node};
-use super::session::{Session, spend_kind};
+use super::session::{Refusal, Session, spend_kind};
 use super::store::{Deposit, SpendKind};
 use super::tag::{Order, accept_txid};
 use super::{Terms, UserError};
@@ -20,6 +20,11 @@ pub enum Stage {
     Unsent {
         /// Why Core does not take it.
         reason: Option<String>,
+    },
+    /// The end: another transaction has spent its coins, so there never will be this deposit.
+    Lost {
+        /// Why Core does not take it.
+        reason: String,
     },
     /// It waits for a block.
     Mempool,
@@ -125,7 +130,11 @@ impl Stage {
     pub const fn is_end(&self) -> bool {
         matches!(
             self,
-            Self::Minted { .. } | Self::AcceptedTooLate { .. } | Self::Refunded { .. } | Self::Spent { .. }
+            Self::Lost { .. }
+                | Self::Minted { .. }
+                | Self::AcceptedTooLate { .. }
+                | Self::Refunded { .. }
+                | Self::Spent { .. }
         )
     }
 
@@ -143,7 +152,7 @@ pub struct InMempool {
     /// What spends it there.
     pub spend: Option<(Txid, SpendKind)>,
     /// Why Core does not take the deposit.
-    pub refusal: Option<String>,
+    pub refusal: Option<Refusal>,
 }
 
 /// What is known beside the deposit itself.
@@ -168,8 +177,11 @@ pub fn stage(terms: &Terms, outpoint: OutPoint, deposit: &Deposit, around: &Arou
     let Some(height) = deposit.height else {
         return match (&around.mempool.deposit, &around.mempool.refusal) {
             (true, _) => Stage::Mempool,
-            (false, reason) => Stage::Unsent {
-                reason: reason.clone(),
+            (false, Some(refusal)) if refusal.lost => Stage::Lost {
+                reason: refusal.reason.clone(),
+            },
+            (false, refusal) => Stage::Unsent {
+                reason: refusal.as_ref().map(|refusal| refusal.reason.clone()),
             },
         };
     };
@@ -371,6 +383,9 @@ impl fmt::Display for Stage {
             Self::Unsent { reason: None } => write!(f, "unsent: Bitcoin Core does not have it"),
             Self::Unsent { reason: Some(reason) } => {
                 write!(f, "unsent: Bitcoin Core does not take it: {reason}")
+            }
+            Self::Lost { reason } => {
+                write!(f, "lost: another transaction has spent its coins ({reason})")
             }
             Self::Mempool => write!(f, "in the mempool: waiting for a block"),
             Self::Confirming {

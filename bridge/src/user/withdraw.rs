@@ -193,6 +193,16 @@ pub async fn send_withdraw(
             store.drop_request(signed.hash)?;
             return requested(signed.hash, &receipt);
         }
+        let nonce = signed.request.nonce;
+        if node.nonce(signed.request.account, "latest").await? > nonce
+            && node.receipt(signed.hash).await?.is_none()
+        {
+            store.drop_request(signed.hash)?;
+            return Err(UserError::NodeRefuses {
+                method: "eth_getTransactionReceipt",
+                reason: format!("another transaction of the account has taken its nonce, {nonce}"),
+            });
+        }
         tokio::time::sleep(RECEIPT_PAUSE).await;
     }
 }
@@ -218,26 +228,38 @@ fn requested_id(log: &Log) -> Option<u64> {
     event.ok().map(|event| event.id)
 }
 
-/// Sends again what was kept and the node does not have, and forgets what is in a block or never will be. Gives the hashes of
-/// those that wait.
+/// A request that an earlier command had kept, and did not see to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The L2 transaction's hash.
+    pub hash: B256,
+    /// The withdrawal's id, when a block has it.
+    pub id: Option<u64>,
+}
+
+/// Sends again what was kept and the node does not have. Forgets what is in a block, once it was told, and what never will be.
 ///
 /// # Errors
 /// Where the node cannot be asked.
-pub async fn resume_requests(node: &Node, store: &UserStore) -> Result<Vec<B256>, UserError> {
-    let mut waiting = Vec::new();
+pub async fn resume_requests(node: &Node, store: &UserStore) -> Result<Vec<Resumed>, UserError> {
+    let mut resumed = Vec::new();
     for (hash, request) in store.requests()? {
         let used = node.nonce(request.account, "latest").await?;
-        if node.receipt(hash).await?.is_some() || used > request.nonce {
+        if let Some(receipt) = node.receipt(hash).await? {
             store.drop_request(hash)?;
-            continue;
+            let id = receipt.logs.iter().find_map(requested_id);
+            resumed.extend(id.map(|id| Resumed { hash, id: Some(id) }));
+        } else if used > request.nonce {
+            store.drop_request(hash)?;
+        } else {
+            if !node.has_transaction(hash).await? {
+                tracing::warn!(%hash, "sending a request again that the node does not have");
+                node.send(&request.raw).await?;
+            }
+            resumed.push(Resumed { hash, id: None });
         }
-        if !node.has_transaction(hash).await? {
-            tracing::warn!(%hash, "sending a request again that the node does not have");
-            node.send(&request.raw).await?;
-        }
-        waiting.push(hash);
     }
-    Ok(waiting)
+    Ok(resumed)
 }
 
 /// Gives the ids of all withdrawals that an account asked for, lowest first. What is final is asked for once.

@@ -162,7 +162,11 @@ async fn a_refund_is_refused_a_block_early_and_taken_at_its_block() {
     let refunded = world.run("ann", &refund).ok().json();
     assert_eq!(refunded["stage"], "refundInMempool");
     let txid = refunded["refundTxid"].as_str().unwrap().to_owned();
-    // Asked twice, it is the same one.
+    // Asked twice, it is the same one, or refused.
+    let elsewhere = format!("{refund} --to bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080");
+    world
+        .run("ann", &elsewhere)
+        .refused(3, &format!("which the refund {txid} in the mempool pays, got"));
     assert_eq!(world.run("ann", &refund).ok().json()["refundTxid"], txid.as_str());
     let tx = world
         .core
@@ -216,6 +220,13 @@ async fn a_deposit_survives_a_crash_before_it_is_sent() {
     // As killed: neither the wallet nor Core was told.
     drop(session);
     assert!(world.mempool().await.is_empty());
+    // Who does not know that it was kept sends it again, and has it once.
+    world
+        .run("ann", &format!("deposit send --to {TO} --amount 50000sats"))
+        .refused(
+            3,
+            &format!("deposit: expected no deposit of an interrupted command, got {deposit}"),
+        );
     assert_eq!(world.status("ann", deposit)["stage"], "mempool");
     assert_eq!(world.mempool().await, [deposit.txid]);
     // Another deposit spends other coins, and has another key.
@@ -231,6 +242,31 @@ async fn a_deposit_survives_a_crash_before_it_is_sent() {
         .collect();
     assert_eq!(keys.len(), 2);
     assert_eq!(world.status("ann", second)["stage"], "confirming");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_deposit_whose_coins_are_gone_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path()).await;
+    let request = DepositRequest {
+        to: parse_l2_address("to", TO).unwrap(),
+        amount: SATS + SATS,
+        call: None,
+    };
+    let mut session = world.session("ann").await;
+    let (kept, _) = session.keep_deposit(&request).await.unwrap();
+    drop(session);
+    // The same key on another machine spends the only coin.
+    std::fs::copy(world.file("ann.key"), world.file("twin.key")).unwrap();
+    let other = world.deposit("twin");
+    assert_eq!(world.status("ann", kept)["stage"], "unsent");
+    world.core.mine(1).await.unwrap();
+    assert_eq!(world.status("ann", kept)["stage"], "lost");
+    assert_eq!(world.status("ann", other)["stage"], "confirming");
+    // What is left can be spent.
+    world.core.mine(1).await.unwrap();
+    let third = world.deposit("ann");
+    assert_eq!(world.mempool().await, [third.txid]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

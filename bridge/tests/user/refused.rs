@@ -29,7 +29,7 @@ async fn serve(chain_id: u64) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_before_anything_is_sent() {
     let dir = tempfile::tempdir().unwrap();
-    let world = World::new(dir.path()).await;
+    let mut world = World::new(dir.path()).await;
     let other = serve(78).await;
     let send = format!("deposit send --to {TO} --amount");
     let wrong_case = TO.replace("E0F", "e0F");
@@ -54,11 +54,7 @@ async fn bad_input_is_refused_before_anything_is_sent() {
             FUNDS,
             "balance of the Bitcoin wallet: expected at least 51.",
         ),
-        (
-            format!("{send} 50BTC"),
-            FUNDS,
-            "got 50 BTC; pay to bcrt1p",
-        ),
+        (format!("{send} 50BTC"), FUNDS, "got 50 BTC; pay to bcrt1p"),
         (
             format!("{send} 50000sats --max-fee 10"),
             RULE,
@@ -183,7 +179,10 @@ async fn bad_input_is_refused_before_anything_is_sent() {
     world.run("ann", "balance").refused(1, "wallet file does not fit");
     std::fs::write(world.file("ann.key"), key).unwrap();
     world.run("ann", "balance").ok();
-    drop(world.core);
+    world.core.kill();
+    world
+        .run("ann", "balance")
+        .refused(NETWORK, "no answer from Bitcoin Core");
 }
 
 #[tokio::test(flavor = "multi_thread")]
