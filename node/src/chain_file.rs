@@ -9,7 +9,7 @@ use std::str::FromStr;
 use alloy_primitives::{Address, B256, keccak256};
 use bitcoin::hashes::Hash;
 use bitsect_vm::chain::{ChainParams, DeriveParams, ExecutionParams, GenesisConfig, L1Network, OutPoint};
-use bitsect_vm::derive::{L1Cursor, MEDIAN_WINDOW};
+use bitsect_vm::derive::{DEPOSIT_CALL_GAS, L1Cursor, MAX_RECORD_GAS, MEDIAN_WINDOW};
 use revm::primitives::hardfork::SpecId;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,7 @@ struct DeriveForm {
     max_drift: u64,
     max_batch_body: u32,
     forced_gas_limit: u64,
+    claim_maturity: u32,
     genesis_l1: L1Cursor,
 }
 
@@ -218,6 +219,14 @@ impl ChainFile {
             forced <= limit,
             "at most the block's gas limit",
         )?;
+        // What does not fit alone would keep the inbox shut for ever.
+        let largest = MAX_RECORD_GAS.max(DEPOSIT_CALL_GAS);
+        check(
+            "derive.forced_gas_limit",
+            forced,
+            forced >= largest,
+            "at least 2400000, what the largest record for the bridge may use",
+        )?;
         let gas = genesis.gas_limit;
         check(
             "genesis.gas_limit",
@@ -321,6 +330,7 @@ impl ChainFile {
             max_drift,
             max_batch_body,
             forced_gas_limit,
+            claim_maturity,
         } = self.params.derive.clone();
         let spec = <&'static str>::from(spec).to_owned();
         let baton = print_outpoint(&baton);
@@ -347,6 +357,7 @@ impl ChainFile {
                 max_drift,
                 max_batch_body,
                 forced_gas_limit,
+                claim_maturity,
                 genesis_l1,
             },
             genesis: self.genesis.clone(),
@@ -388,6 +399,7 @@ impl ChainFile {
             max_drift: form_of.max_drift,
             max_batch_body: form_of.max_batch_body,
             forced_gas_limit: form_of.forced_gas_limit,
+            claim_maturity: form_of.claim_maturity,
         };
         let file = Self {
             name: form.name,

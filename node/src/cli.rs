@@ -305,6 +305,7 @@ async fn genesis(args: GenesisArgs) -> eyre::Result<()> {
         gas_limit: args.gas_limit,
         max_drift: 7_200,
         sequencing_window: 144,
+        claim_maturity: 72,
     };
     let file = chain
         .chain_file(&client, tip.height)

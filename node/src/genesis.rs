@@ -114,6 +114,8 @@ pub struct NewChain {
     pub max_drift: u64,
     /// L1 blocks within which an L1 block must be covered by a batch.
     pub sequencing_window: u32,
+    /// L1 blocks behind the assignment of a vault output before a claim may count on it.
+    pub claim_maturity: u32,
 }
 
 impl NewChain {
@@ -162,6 +164,7 @@ impl NewChain {
             max_drift: self.max_drift,
             max_batch_body: 32 << 20,
             forced_gas_limit: self.gas_limit / 2,
+            claim_maturity: self.claim_maturity,
         };
         let params = ChainParams { execution, derive };
         let file = ChainFile {

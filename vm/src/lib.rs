@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod address;
 pub mod chain;
+pub mod check;
 pub mod crypto;
 pub mod derive;
 pub mod execute;

@@ -4,6 +4,8 @@
 //!
 //! `vm/contracts/build.mjs --check` (in `.ci/run`) shows that the code is what the sources give.
 
+#[path = "contracts/bridge.rs"]
+mod bridge;
 #[path = "contracts/chain.rs"]
 mod chain;
 #[path = "contracts/merkle.rs"]
@@ -113,6 +115,7 @@ fn withdrawals_are_numbered_and_kept() {
         let amount = 546 + id * 1_000;
         let call = Bridge::withdrawCall {
             scriptPubKey: script(),
+            fee: 0,
         };
         let (returned, logs) = chain.call(USER, BRIDGE, sats_to_wei(amount), &call).unwrap();
         assert_eq!(returned, id);
@@ -135,6 +138,7 @@ fn amounts_are_whole_sats_above_dust() {
     let mut chain = Chain::new();
     let call = Bridge::withdrawCall {
         scriptPubKey: script(),
+        fee: 0,
     };
     let minimum = U256::from(546);
     let cases = [
@@ -215,6 +219,7 @@ fn only_scripts_that_are_relayed_and_spendable_are_accepted() {
     for script in accepted {
         let call = Bridge::withdrawCall {
             scriptPubKey: script.clone(),
+            fee: 0,
         };
         let (id, _) = chain.call(USER, BRIDGE, sats_to_wei(1_000), &call).unwrap();
         assert_eq!(
@@ -225,6 +230,7 @@ fn only_scripts_that_are_relayed_and_spendable_are_accepted() {
     for script in refused {
         let call = Bridge::withdrawCall {
             scriptPubKey: script.clone(),
+            fee: 0,
         };
         let revert = chain.refused(USER, BRIDGE, sats_to_wei(1_000), &call);
         assert_eq!(
@@ -235,6 +241,7 @@ fn only_scripts_that_are_relayed_and_spendable_are_accepted() {
     for size in [35, 10_000] {
         let call = Bridge::withdrawCall {
             scriptPubKey: vec![0x51; size].into(),
+            fee: 0,
         };
         let revert = chain.refused(USER, BRIDGE, sats_to_wei(1_000), &call);
         let (size, maximum) = (U256::from(size), U256::from(34));
@@ -253,6 +260,7 @@ fn the_vaults_owner_withdraws_through_the_bridge() {
     let call = FeeVault::withdrawCall {
         scriptPubKey: script(),
         amount: sats_to_wei(5_000),
+        fee: 0,
     };
     let (id, _) = chain.call(OWNER, FEE_VAULT, U256::ZERO, &call).unwrap();
     let kept = chain.view(BRIDGE, &Bridge::withdrawalCall { id });
@@ -272,6 +280,7 @@ fn the_vaults_owner_withdraws_through_the_bridge() {
     let call = FeeVault::withdrawCall {
         scriptPubKey: script(),
         amount: U256::from(3),
+        fee: 0,
     };
     let revert = chain.refused(OWNER, FEE_VAULT, U256::ZERO, &call);
     assert_eq!(revert, Bridge::NotWholeSats { value: U256::from(3) }.abi_encode());

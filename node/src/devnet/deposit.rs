@@ -48,7 +48,8 @@ pub async fn deposit(dir: &Path, to: Address, sats: u64) -> eyre::Result<Placed>
     let purse = setup::user_purse(&client(dir)?, dir, setup::first_block())?;
     purse.sync().await?;
     let refund_key = B256::new(purse.wallet().keys().key(0).x_only_public_key().0.serialize());
-    let tag = DepositTag { to, refund_key };
+    let call = None;
+    let tag = DepositTag { to, refund_key, call };
     let script = tag
         .output_script(params)
         .ok_or_else(|| eyre!("failed to use the chain's vault key"))?;

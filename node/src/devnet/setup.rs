@@ -107,6 +107,7 @@ pub async fn start_chain(bitcoind: &Bitcoind, dir: &Path) -> eyre::Result<()> {
         // A devnet that was stopped for a day goes on at once.
         max_drift: 2 * 86_400,
         sequencing_window: 144,
+        claim_maturity: 3,
     };
     let tip = bitcoind.tip().await?;
     let file = chain.chain_file(client, tip.height).await?;

@@ -1,6 +1,7 @@
 //! JSON-RPC over HTTP and WebSocket (docs/json-rpc.md).
 
 mod args;
+mod bridge;
 mod config;
 mod context;
 mod debug;
@@ -33,6 +34,7 @@ use jsonrpsee::core::server::Methods;
 /// Makes the table of all public methods.
 pub fn methods(context: std::sync::Arc<Context>) -> Methods {
     let mut module = context::Module::from_arc(context);
+    bridge::register(&mut module);
     debug::register(&mut module);
     eth::register(&mut module);
     misc::register(&mut module);

@@ -1,31 +1,25 @@
 //! The `rollup` namespace: where the chain stands on Bitcoin.
 
-use alloy_consensus::TxReceipt;
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::Bytes;
 use alloy_rpc_types::TransactionRequest;
-use alloy_sol_types::SolValue;
 use bitcoin::hashes::Hash;
-use bitsect_vm::chain::predeploys::BRIDGE;
-use bitsect_vm::chain::{OutPoint, Transaction};
+use bitsect_vm::chain::ChainParams;
+use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::execute::{SizeParts, estimated_size, l1_fee, read_fee_rate};
-use revm::context::result::ExecutionResult;
+use bitsect_vm::record::UnitRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::events::BlockRef;
-use crate::store::{BatchRecord, Head, L1Ref, StoreError};
+use crate::store::{BatchRecord, Head, L1Ref, Snapshot, StoreError};
 use crate::unit::export::RecordAnswer;
 use crate::unit::{self, UnitError};
 
 use super::args::Args;
 use super::context::{self, Context, Module, heavy, light};
 use super::error::{self, RpcResult};
-use super::evm::{self, CallEnv, Deadline, database};
 use super::misc::{CLIENT_VERSION, display_hash};
 use super::openrpc;
-
-/// The selector of `withdrawal(uint64)` of the bridge contract.
-const WITHDRAWAL: [u8; 4] = alloy_primitives::hex!("65f1d0ad");
 
 pub(super) fn register(module: &mut Module) {
     light(module, "rollup_syncStatus", 0, |context, _| sync_status(context));
@@ -60,12 +54,17 @@ pub(super) fn register(module: &mut Module) {
         Ok(origin.map(|origin| L1Block::new(&origin)))
     });
     light(module, "rollup_estimateL1Fee", 1, estimate_l1_fee);
-    heavy(module, "rollup_withdrawal", 1, withdrawal);
-    heavy(module, "rollup_deposit", 1, |context, args, deadline| {
-        let outpoint: Outpoint = args.required()?;
-        deposit(context, &outpoint.0, deadline)
+    heavy(module, "rollup_unitRecord", 1, |context, args, _| {
+        let unit: Number = args.required()?;
+        record_of(context, unit.0, unit::record)
     });
-    heavy(module, "rollup_unitRecord", 1, unit_record);
+    heavy(module, "rollup_checkRecord", 2, |context, args, _| {
+        let unit: Number = args.required()?;
+        let ticket: OutputId = args.required()?;
+        record_of(context, unit.0, |params, snapshot, unit, start, block| {
+            unit::check(params, snapshot, unit, start, &block, &ticket)
+        })
+    });
     light(module, "rollup_version", 0, |context, _| {
         Ok(json!({ "client": CLIENT_VERSION, "chainId": context.params.execution.chain_id }))
     });
@@ -75,17 +74,17 @@ pub(super) fn register(module: &mut Module) {
 
 /// A number as a JSON number or a quantity.
 #[derive(Clone, Copy, Deserialize)]
-struct Number(#[serde(with = "alloy_serde::quantity")] u64);
+pub(super) struct Number(#[serde(with = "alloy_serde::quantity")] pub(super) u64);
 
 /// A Bitcoin block, its hash as Bitcoin's tools show it.
 #[derive(Clone, Serialize)]
-struct L1Block {
+pub(super) struct L1Block {
     height: u32,
     hash: String,
 }
 
 impl L1Block {
-    fn new(block: &L1Ref) -> Self {
+    pub(super) fn new(block: &L1Ref) -> Self {
         Self {
             height: block.height,
             hash: display_hash(block.hash),
@@ -153,15 +152,18 @@ enum Estimated {
     Request(Box<TransactionRequest>),
 }
 
-/// Records a unit for a dispute; null when it is not derived yet.
-fn unit_record(context: &Context, args: &mut Args, _: std::time::Instant) -> RpcResult<Option<RecordAnswer>> {
-    let unit: Number = args.required()?;
+/// Records a unit, or a check after it, for a dispute; null when it is not derived yet.
+fn record_of<R: Into<Option<UnitRecord>>>(
+    context: &Context,
+    unit: u64,
+    record: impl FnOnce(&ChainParams, &Snapshot, u64, unit::Start, Vec<u8>) -> Result<R, UnitError>,
+) -> RpcResult<Option<RecordAnswer>> {
     let snapshot = context.snapshot()?;
     let refused = |error: UnitError| match error {
         UnitError::Store(StoreError::StateNotHeld { .. }) => error::server(error.to_string()),
         error => error::internal(error),
     };
-    let start = match unit::start(&snapshot, unit.0) {
+    let start = match unit::start(&snapshot, unit) {
         Err(UnitError::NotDerived { .. }) => return Ok(None),
         start => start.map_err(refused)?,
     };
@@ -173,8 +175,8 @@ fn unit_record(context: &Context, args: &mut Args, _: std::time::Instant) -> Rpc
     // Heavy work is on a thread that may wait.
     let block = tokio::runtime::Handle::current().block_on(l1.get_block_bytes(&hash));
     let block = block.map_err(|error| error::server(format!("Bitcoin Core: {error}")))?;
-    let record = unit::record(&context.params, &snapshot, unit.0, start, block).map_err(refused)?;
-    Ok(Some(RecordAnswer {
+    let record = record(&context.params, &snapshot, unit, start, block).map_err(refused)?;
+    Ok(record.into().map(|record| RecordAnswer {
         record: record.encode().into(),
         params: context.params.encode().into(),
     }))
@@ -206,136 +208,4 @@ fn estimate_l1_fee(context: &Context, args: &mut Args) -> RpcResult<Value> {
         false => 0,
     };
     Ok(json!({ "l1Fee": l1_fee(bytes, rate), "bytes": bytes, "feeRate": rate }))
-}
-
-/// Asks the bridge contract for a withdrawal; null when there is none with this id.
-fn withdrawal(context: &Context, args: &mut Args, deadline: std::time::Instant) -> RpcResult<Option<Value>> {
-    let id: Number = args.required()?;
-    let snapshot = context.snapshot()?;
-    let header = context::header(&snapshot, Default::default())?;
-    let db = database(&snapshot, header.header.number)?;
-    let mut env = CallEnv::of(context, &header.header);
-    env.relax();
-    let mut input = WITHDRAWAL.to_vec();
-    input.extend_from_slice(&U256::from(id.0).to_be_bytes::<32>());
-    let request = TransactionRequest::default()
-        .to(BRIDGE)
-        .input(Bytes::from(input).into());
-    let tx = evm::transaction(
-        &request,
-        &db,
-        context.params.execution.chain_id,
-        context.config.gas_cap,
-    )?;
-    let mut evm = env.evm(db, Deadline::new(deadline));
-    let result = evm
-        .inspect(tx.clone())
-        .map_err(|fault| evm::failed(fault, &tx, &env))?;
-    let ExecutionResult::Success { output, .. } = result else {
-        return Ok(None);
-    };
-    let decoded = <(Address, u64, u32, Bytes)>::abi_decode(output.data());
-    let (sender, amount, l1_height, script) =
-        decoded.map_err(|_| error::internal("the bridge contract's answer does not decode"))?;
-    Ok(Some(json!({
-        "id": id.0,
-        "sender": sender,
-        "amountSats": amount,
-        "l1Height": l1_height,
-        "scriptPubKey": script,
-        "block": block_of_withdrawal(context, id.0, deadline)?,
-    })))
-}
-
-/// Finds the block and the transaction that asked for a withdrawal.
-fn block_of_withdrawal(context: &Context, id: u64, deadline: std::time::Instant) -> RpcResult<Option<Value>> {
-    use crate::store::{LogLimits, LogQuery};
-    let snapshot = context.snapshot()?;
-    let event = keccak256("WithdrawalRequested(uint64,address,uint64,bytes)");
-    let query = LogQuery {
-        from: 0,
-        to: u64::MAX,
-        addresses: vec![BRIDGE],
-        topics: vec![vec![event], vec![B256::from(U256::from(id))]],
-    };
-    let limits = LogLimits {
-        blocks: u64::MAX,
-        results: 1,
-        deadline,
-    };
-    let found = snapshot
-        .logs(&query, &limits)
-        .map_err(|failure| error::limit(failure.to_string()))?;
-    Ok(found.first().map(|log| {
-        json!({ "number": log.block.number, "hash": log.block.hash, "transactionHash": log.transaction_hash })
-    }))
-}
-
-/// A Bitcoin output as `txid:vout`, the txid as Bitcoin's tools show it.
-struct Outpoint(OutPoint);
-
-impl<'de> Deserialize<'de> for Outpoint {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parse = |text: &str| -> Option<OutPoint> {
-            let (txid, vout) = text.split_once(':')?;
-            let mut txid: [u8; 32] = hex::decode(txid).ok()?.try_into().ok()?;
-            txid.reverse();
-            Some(OutPoint {
-                txid: txid.into(),
-                vout: vout.parse().ok()?,
-            })
-        };
-        parse(&text)
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("expected an outpoint: txid:vout"))
-    }
-}
-
-/// Finds the L2 transaction of an accepted deposit, newest blocks first; null when no block has it. Only blocks
-/// that begin an L1 origin can, and they say in their header that they have transactions from Bitcoin.
-fn deposit(context: &Context, outpoint: &OutPoint, deadline: std::time::Instant) -> RpcResult<Option<Value>> {
-    let snapshot = context.snapshot()?;
-    let latest = snapshot.head(Head::Latest).map_err(error::internal)?.number;
-    let encoded = alloy_rlp::encode(*outpoint);
-    for number in (1..=latest).rev() {
-        if std::time::Instant::now() > deadline {
-            return Err(error::limit(format!("the search timed out at block {number}")));
-        }
-        let Some(header) = snapshot.header(number).map_err(error::internal)? else {
-            continue;
-        };
-        if header.inbox_count == 0 {
-            continue;
-        }
-        // How derivation names a deposit (docs/derivation.md).
-        let id = keccak256([header.l1_origin().hash.as_slice(), &encoded].concat());
-        let source = keccak256([[0; 32], id.0].concat());
-        let body = snapshot
-            .body(number)
-            .map_err(error::internal)?
-            .unwrap_or_default();
-        for (index, (_, tx)) in body.iter().take(header.inbox_count as usize).enumerate() {
-            let Transaction::Deposit(deposit) = tx else {
-                continue;
-            };
-            if deposit.source_hash != source {
-                continue;
-            }
-            let receipts = snapshot
-                .receipts(number)
-                .map_err(error::internal)?
-                .unwrap_or_default();
-            return Ok(Some(json!({
-                "outpoint": format!("{}:{}", display_hash(outpoint.txid), outpoint.vout),
-                "to": deposit.to.to(),
-                "amountWei": deposit.value,
-                "block": { "number": number, "hash": header.hash },
-                "transactionHash": tx.tx_hash(),
-                "success": receipts.get(index).map(|stored| stored.receipt.status()),
-                "l1Origin": L1Block::new(&header.l1_origin()),
-            })));
-        }
-    }
-    Ok(None)
 }

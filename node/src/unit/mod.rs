@@ -3,10 +3,12 @@
 pub mod export;
 
 use alloy_primitives::B256;
+use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::chain::{BlobRef, Blobs, BlockHash, ChainParams, ChainState};
+use bitsect_vm::check::CheckError;
 use bitsect_vm::derive::bitcoin::{DecodeError, L1Block};
 use bitsect_vm::derive::{L1UnitError, PlanError, UnitKind, process_l1_block, read_batch};
-use bitsect_vm::record::{UnitRecord, record_unit};
+use bitsect_vm::record::{UnitRecord, record_check, record_unit};
 use bitsect_vm::step::{BlockSource, L2Work, plan_unit};
 
 use crate::store::{Snapshot, StoreError};
@@ -118,12 +120,7 @@ pub fn record(
     block: Vec<u8>,
 ) -> Result<UnitRecord, UnitError> {
     let failed = |unit: u64, reason: String| UnitError::Replay { unit, reason };
-    let encoded = snapshot.encoded_chain_state_at(start.height)?;
-    let mut chain = ChainState::decode(&encoded).map_err(|error| failed(start.units, error.to_string()))?;
-    for done in start.units..unit {
-        replay(params, snapshot, &mut chain, done, &block)?;
-    }
-    same(snapshot, unit, chain.commitment())?;
+    let mut chain = chain_at(params, snapshot, unit, start, &block)?;
     let tree = snapshot.tree_at(chain.tip.header.number)?;
     let mut source = OneBlock(block);
     let (_, record) = record_unit(
@@ -137,6 +134,51 @@ pub fn record(
     .map_err(|error| failed(unit, error.to_string()))?;
     same(snapshot, unit + 1, record.after)?;
     Ok(record)
+}
+
+/// Records the check that a claim of `unit` units ends with: whether `S_unit` has an assignment to a ticket; `None` where it
+/// has none that is old enough. `block` is the L1 block that [`start`] names, in network format.
+///
+/// # Errors
+/// As [`record`].
+pub fn check(
+    params: &ChainParams,
+    snapshot: &Snapshot,
+    unit: u64,
+    start: Start,
+    block: &[u8],
+    ticket: &OutputId,
+) -> Result<Option<UnitRecord>, UnitError> {
+    let chain = chain_at(params, snapshot, unit, start, block)?;
+    let tree = snapshot.tree_at(chain.tip.header.number)?;
+    match record_check(params, &chain, ticket, &tree) {
+        Ok(record) => Ok(Some(record)),
+        Err(CheckError::Unassigned(_) | CheckError::Immature { .. }) => Ok(None),
+        Err(error @ CheckError::State(_)) => Err(UnitError::Replay {
+            unit,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Gives the chain state after `unit` units.
+fn chain_at(
+    params: &ChainParams,
+    snapshot: &Snapshot,
+    unit: u64,
+    start: Start,
+    block: &[u8],
+) -> Result<ChainState, UnitError> {
+    let encoded = snapshot.encoded_chain_state_at(start.height)?;
+    let mut chain = ChainState::decode(&encoded).map_err(|error| UnitError::Replay {
+        unit: start.units,
+        reason: error.to_string(),
+    })?;
+    for done in start.units..unit {
+        replay(params, snapshot, &mut chain, done, block)?;
+    }
+    same(snapshot, unit, chain.commitment())?;
+    Ok(chain)
 }
 
 /// Does a unit whose result is stored, without executing.

@@ -34,10 +34,14 @@ contract FeeVault {
     /// Takes fees that are paid by a transfer.
     receive() external payable {}
 
-    /// Withdraws `amount` wei to a Bitcoin script. Returns the withdrawal's id; the rules are the Bridge's.
-    function withdraw(bytes calldata scriptPubKey, uint256 amount) external onlyOwner returns (uint64) {
+    /// Withdraws `amount` wei to a Bitcoin script, less a fee in sat for the operator. Returns the withdrawal's id; the rules are the Bridge's.
+    function withdraw(bytes calldata scriptPubKey, uint256 amount, uint64 fee)
+        external
+        onlyOwner
+        returns (uint64)
+    {
         if (amount > address(this).balance) revert InsufficientFees(amount, address(this).balance);
-        return BRIDGE.withdraw{value: amount}(scriptPubKey);
+        return BRIDGE.withdraw{value: amount}(scriptPubKey, fee);
     }
 
     /// Offers the vault to another address; the zero address takes an offer back.

@@ -11,7 +11,7 @@ use bitcoin::{
 };
 use bitsect_vm::chain::ChainParams;
 use bitsect_vm::derive::{
-    COMMIT_TAG, DEPOSIT_TAG, DepositTag, FORCED_TAG, L1Cursor, commit_tag_script, forced_script,
+    COMMIT_TAG, DEPOSIT_TAG, DepositCall, DepositTag, FORCED_TAG, L1Cursor, commit_tag_script, forced_script,
     frame_script, vault_script,
 };
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -195,6 +195,7 @@ impl Miner {
         let tag = |to: &u8, key: &u8| DepositTag {
             to: Address::repeat_byte(*to),
             refund_key: B256::repeat_byte(*key),
+            call: (*key == *to).then(|| DepositCall { target: Address::repeat_byte(*key), data: [*to; 5].into() }),
         };
         match pay {
             Pay::Plain(sats) => vec![output((*sats).into(), vec![0x51])],

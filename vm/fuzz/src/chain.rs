@@ -57,7 +57,8 @@ pub fn params() -> ChainParams {
             min_deposit: 10_000,
             max_drift: 600,
             max_batch_body: 1 << 20,
-            forced_gas_limit: 1_000_000,
+            forced_gas_limit: 3_000_000,
+            claim_maturity: 2,
         },
     }
 }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use alloy_primitives::B256;
 use bitsect_vm::chain::{BlobRef, Blobs, ChainParams, ChainState, commitment_of, committed_blob};
+use bitsect_vm::check::{CheckError, checked_state, checked_ticket, verify_assignment};
 use bitsect_vm::derive::{L1UnitError, UnitKind, process_l1_block};
 use bitsect_vm::state::{Node, NodePath, NodeReader, TreeError, TreeState};
 use bitsect_vm::step::{StepError, step_l2};
@@ -27,6 +28,9 @@ pub enum UnitError {
     /// The block is not the next one.
     #[error(transparent)]
     L1(#[from] L1UnitError<Infallible>),
+    /// The claim counts on a vault output that its ticket was not spent for.
+    #[error(transparent)]
+    Check(#[from] CheckError<Infallible>),
     /// The L2 unit cannot be done.
     #[error(transparent)]
     L2(#[from] StepError<Infallible, TreeError<Infallible>, Infallible>),
@@ -57,10 +61,10 @@ impl<O: Oracle> NodeReader for Readers<'_, O> {
 }
 
 /// Does the unit that follows the chain state whose commitment is `before`. Gives the commitment of the next.
-/// `advice` is the hash of the next L1 block for a unit that reads one, else zero.
+/// `advice` is the hash of the next L1 block for a unit that reads one, the check's for a check, else zero.
 ///
 /// # Errors
-/// When the advice is no next block.
+/// When the advice is no next block, or the check does not hold.
 pub fn run<O: Oracle>(
     oracle: &O,
     params: &ChainParams,
@@ -69,6 +73,10 @@ pub fn run<O: Oracle>(
 ) -> Result<B256, UnitError> {
     let mut chain = read_state(oracle, before).ok_or(UnitError::Commitment(*before))?;
     let mut readers = Readers(oracle);
+    if let Some(ticket) = checked_ticket(advice) {
+        verify_assignment(params, &chain, &ticket, &readers)?;
+        return Ok(checked_state(before, advice));
+    }
     if chain.next_unit(params) == UnitKind::L1 {
         // Before any of the block is asked for: nobody else could compute what follows from a block that one has
         // made up and keeps to oneself.

@@ -174,11 +174,11 @@ mod tests {
             ),
             (
                 BRIDGE,
-                b256!("386ac641eb42eb0ac5e2f65e7d73391a4d9b0535c617dbf2afdd033a6f54ac5f"),
+                b256!("68c6cb7780104428db67dd3b6b6baa27c6be2bc2081d479b9137ca787d00f768"),
             ),
             (
                 FEE_VAULT,
-                b256!("8b5a29b221b436fe20fd3fae50e449de60d04e5af6e16bb836df9d0ba813e04d"),
+                b256!("d19494b442d8c6e81dd5ba9bcd8779ec7086c16d63f001a1d1ae878b4d73d072"),
             ),
         ];
         let changes = genesis_alloc(&config());

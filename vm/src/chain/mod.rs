@@ -2,6 +2,7 @@
 
 mod blob;
 mod block;
+pub mod bridge;
 mod genesis;
 mod params;
 pub mod predeploys;

@@ -90,8 +90,10 @@ pub struct DeriveParams {
     pub max_drift: u64,
     /// Largest decompressed batch body, in bytes.
     pub max_batch_body: u32,
-    /// Gas that forced transactions and deposits may take together in one L2 block.
+    /// Gas that forced transactions, deposits and records may take together in one L2 block.
     pub forced_gas_limit: u64,
+    /// L1 blocks behind the assignment of a vault output before a claim may count on it.
+    pub claim_maturity: u32,
 }
 
 /// The parameters as they are encoded: options as lists of at most one item.
@@ -115,6 +117,7 @@ struct EncodedParams {
     max_drift: u64,
     max_batch_body: u32,
     forced_gas_limit: u64,
+    claim_maturity: u32,
 }
 
 impl ChainParams {
@@ -145,6 +148,7 @@ impl ChainParams {
             max_drift: derive.max_drift,
             max_batch_body: derive.max_batch_body,
             forced_gas_limit: derive.forced_gas_limit,
+            claim_maturity: derive.claim_maturity,
         })
     }
 
@@ -185,6 +189,7 @@ impl ChainParams {
             max_drift: fields.max_drift,
             max_batch_body: fields.max_batch_body,
             forced_gas_limit: fields.forced_gas_limit,
+            claim_maturity: fields.claim_maturity,
         };
         Ok(Self { execution, derive })
     }
@@ -252,6 +257,7 @@ mod tests {
                     max_drift: wide[5],
                     max_batch_body: words[0],
                     forced_gas_limit: wide[0],
+                    claim_maturity: words[3],
                 },
             })
     }

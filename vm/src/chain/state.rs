@@ -131,6 +131,8 @@ pub struct OpenDeposit {
     pub outpoint: OutPoint,
     /// Who gets the money on L2.
     pub to: Address,
+    /// The call that it makes; the empty blob's name where it makes none.
+    pub call: BlobRef,
     /// The height of the L1 block that holds it.
     pub height: u32,
 }

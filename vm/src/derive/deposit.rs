@@ -1,7 +1,7 @@
 //! Deposits on Bitcoin: the tagged output that a user funds, and its acceptance into the vault.
 
 use alloc::vec::Vec;
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes, keccak256};
 
 use super::bitcoin::{
     L1Transaction, OP_1, OP_CHECKSIG, OP_CSV, OP_DROP, OP_RETURN, TxOut, key_spend_script, op_return_data,
@@ -12,13 +12,44 @@ use crate::chain::{DeriveParams, OutPoint};
 /// What a deposit's `OP_RETURN` begins with: magic and version.
 pub const DEPOSIT_TAG: &[u8] = b"BSDP\x01";
 
+/// Longest calldata of a deposit's call, in bytes.
+pub const MAX_DEPOSIT_CALL: usize = 1_024;
+
 /// What a deposit's tag says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepositTag {
-    /// Who gets the money on L2.
+    /// Who gets the money on L2: with a call, where that fails.
     pub to: Address,
     /// The x-only key that may take the money back after the refund delay.
     pub refund_key: B256,
+    /// What is called with the money.
+    pub call: Option<DepositCall>,
+}
+
+/// A call that a deposit makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepositCall {
+    /// The contract.
+    pub target: Address,
+    /// The calldata, at most [`MAX_DEPOSIT_CALL`] bytes.
+    pub data: Bytes,
+}
+
+impl DepositCall {
+    /// Encodes the call: target, then calldata.
+    pub fn encode(&self) -> Vec<u8> {
+        [self.target.as_slice(), &self.data].concat()
+    }
+
+    /// Decodes a call.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (target, data) = bytes.split_at_checked(20)?;
+        (data.len() <= MAX_DEPOSIT_CALL).then_some(())?;
+        Some(Self {
+            target: Address::try_from(target).ok()?,
+            data: Bytes::copy_from_slice(data),
+        })
+    }
 }
 
 impl DepositTag {
@@ -29,6 +60,7 @@ impl DepositTag {
             .chain(self.to.iter())
             .chain(self.refund_key.iter())
             .copied()
+            .chain(self.encoded_call())
             .collect();
         let mut script = Vec::from([OP_RETURN]);
         push_bytes(&mut script, &data);
@@ -38,17 +70,32 @@ impl DepositTag {
     /// Reads a tag output's script.
     pub fn of_script(script: &[u8]) -> Option<Self> {
         let data = op_return_data(script, DEPOSIT_TAG)?;
-        let (to, refund_key) = data.split_at_checked(20)?;
+        let (to, rest) = data.split_at_checked(20)?;
+        let (refund_key, call) = rest.split_at_checked(32)?;
+        let call = match call {
+            [] => None,
+            encoded => Some(DepositCall::decode(encoded)?),
+        };
         Some(Self {
             to: Address::try_from(to).ok()?,
             refund_key: B256::try_from(refund_key).ok()?,
+            call,
         })
     }
 
-    /// Builds the leaf that refunds: `to DROP delay CSV DROP refund_key CHECKSIG`. It commits to the L2 address.
+    fn encoded_call(&self) -> Vec<u8> {
+        self.call.as_ref().map(DepositCall::encode).unwrap_or_default()
+    }
+
+    /// Builds the leaf that refunds: `commitment DROP delay CSV DROP refund_key CHECKSIG`. It commits to the L2 address and
+    /// the hash of the call.
     pub fn refund_script(&self, delay: u16) -> Vec<u8> {
         let mut script = Vec::new();
-        push_bytes(&mut script, self.to.as_slice());
+        let mut commitment = self.to.to_vec();
+        if self.call.is_some() {
+            commitment.extend(keccak256(self.encoded_call()));
+        }
+        push_bytes(&mut script, &commitment);
         script.push(OP_DROP);
         push_number(&mut script, delay);
         script.extend([OP_CSV, OP_DROP]);
@@ -68,7 +115,7 @@ impl DepositTag {
 pub(super) fn find_deposit(
     params: &DeriveParams,
     transaction: &L1Transaction<'_>,
-) -> Option<(OutPoint, Address)> {
+) -> Option<(OutPoint, DepositTag)> {
     let tag = transaction
         .outputs
         .iter()
@@ -90,7 +137,7 @@ pub(super) fn find_deposit(
             txid: transaction.txid,
             vout: u32::try_from(vout).ok()?,
         },
-        tag.to,
+        tag,
     ))
 }
 
@@ -136,12 +183,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tag_round_trips(to in any::<[u8; 20]>(), key in any::<[u8; 32]>()) {
-            let tag = DepositTag { to: to.into(), refund_key: key.into() };
+        fn tag_round_trips(
+            to in any::<[u8; 20]>(),
+            key in any::<[u8; 32]>(),
+            target in any::<[u8; 20]>(),
+            data in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..MAX_DEPOSIT_CALL + 3)),
+        ) {
+            let call = data.map(|data| DepositCall { target: target.into(), data: data.into() });
+            let fits = call.as_ref().is_none_or(|call| call.data.len() <= MAX_DEPOSIT_CALL);
+            let tag = DepositTag { to: to.into(), refund_key: key.into(), call };
             let script = tag.script();
-            prop_assert!(script.len() <= 83);
-            prop_assert_eq!(DepositTag::of_script(&script), Some(tag));
+            prop_assert!(tag.call.is_some() || script.len() <= 83);
             prop_assert_eq!(DepositTag::of_script(&script[..script.len() - 1]), None);
+            prop_assert_eq!(DepositTag::of_script(&script), fits.then_some(tag));
+        }
+
+        #[test]
+        fn the_output_is_of_this_call_alone(data in proptest::collection::vec(any::<u8>(), 0..40), other in any::<u8>()) {
+            let tag = |call| DepositTag { to: Address::ZERO, refund_key: B256::ZERO, call };
+            let call = DepositCall { target: Address::ZERO, data: data.clone().into() };
+            let longer = DepositCall { data: [data, [other].into()].concat().into(), ..call.clone() };
+            let scripts = [tag(None), tag(Some(call)), tag(Some(longer))].map(|tag| tag.refund_script(200));
+            prop_assert!(scripts[0] != scripts[1] && scripts[1] != scripts[2] && scripts[0] != scripts[2]);
         }
 
         #[test]

@@ -317,7 +317,11 @@ fn take_inbox<B: Blobs>(
                 Some(left) => gas_left = left,
                 None => return Ok((taken, cursors)),
             }
-            taken.extend(item.transaction(origin));
+            let blob = match item.blob() {
+                Some(blob) => blobs.get(&blob).map_err(PlanError::Blobs)?,
+                None => Vec::new(),
+            };
+            taken.extend(item.transaction(origin, &blob));
             cursor.next = cursor.next.saturating_add(1);
         }
         cursors.remove(0);

@@ -8,6 +8,7 @@ use super::cursor::HeaderError;
 use super::deposit::{accepted_sats, find_deposit, vault_script};
 use super::envelope::{commit_frames, frame_of_script};
 use super::inbox::{AcceptedDeposit, InboxItem, encode_items, forced_of_script};
+use super::record::find_records;
 use crate::chain::{
     BlobRef, Blobs, ChainParams, ChainState, CommittedBatch, Frame, L1Info, L1Network, OpenBatch,
     OpenDeposit, Origin, OutPoint,
@@ -150,7 +151,7 @@ impl<'a> Scan<'a> {
                     self.close_deposit(at, transaction, index);
                 }
             }
-            self.scan_outputs(transaction);
+            self.scan_outputs(transaction, blobs)?;
         }
         Ok(self)
     }
@@ -185,8 +186,7 @@ impl<'a> Scan<'a> {
     fn close_deposit(&mut self, at: usize, transaction: &L1Transaction<'_>, index: usize) {
         let deposit = self.deposits.remove(at);
         let vout = u32::try_from(index).unwrap_or(u32::MAX);
-        let vault = || vault_script(&self.params.derive).unwrap_or_default();
-        if let Some(sats) = accepted_sats(self.vault_script.get_or_init(vault), transaction, index) {
+        if let Some(sats) = accepted_sats(self.vault_script(), transaction, index) {
             let vault_output = OutPoint {
                 txid: transaction.txid,
                 vout,
@@ -195,31 +195,51 @@ impl<'a> Scan<'a> {
                 vault_output,
                 to: deposit.to,
                 sats,
+                call: deposit.call,
             }));
         }
     }
 
-    fn scan_outputs(&mut self, transaction: &L1Transaction<'_>) {
+    fn vault_script(&self) -> &[u8] {
+        self.vault_script
+            .get_or_init(|| vault_script(&self.params.derive).unwrap_or_default())
+    }
+
+    fn scan_outputs<B: Blobs>(
+        &mut self,
+        transaction: &L1Transaction<'_>,
+        blobs: &mut B,
+    ) -> Result<(), B::Error> {
         if self.deposits.len() < MAX_OPEN_DEPOSITS
-            && let Some((outpoint, to)) = find_deposit(&self.params.derive, transaction)
+            && let Some((outpoint, tag)) = find_deposit(&self.params.derive, transaction)
             && let Err(at) = self
                 .deposits
                 .binary_search_by(|open| open.outpoint.cmp(&outpoint))
         {
+            let mut call = BlobRef::default();
+            if let Some(made) = &tag.call {
+                let bytes = made.encode();
+                call = BlobRef::of(&bytes);
+                blobs.put(call, bytes)?;
+            }
             self.deposits.insert(
                 at,
                 OpenDeposit {
                     outpoint,
-                    to,
+                    to: tag.to,
+                    call,
                     height: self.height,
                 },
             );
         }
+        let records = find_records(transaction, || self.vault_script());
+        self.items.extend(records.into_iter().map(InboxItem::Record));
         let forced = transaction
             .outputs
             .iter()
             .filter_map(|output| forced_of_script(self.params, output.script));
         self.items.extend(forced);
+        Ok(())
     }
 }
 

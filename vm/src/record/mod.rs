@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use alloy_primitives::B256;
 use alloy_rlp::{Decodable, RlpDecodable, RlpEncodable};
 
+use crate::chain::bridge::OutputId;
 use crate::chain::{BlobRef, Blobs, BlockHash, ChainParams, ChainState, commitment_of};
+use crate::check::{CheckError, check_advice, checked_state, verify_assignment};
 use crate::state::{Node, NodePath, NodeReader, TreeError, TreeState, join};
 use crate::step::{BlockSource, StepError, UnitOutcome, step};
 
@@ -218,4 +220,33 @@ where
         block: source.read,
     };
     Ok((outcome, record))
+}
+
+/// Checks that a chain state has an assignment to a ticket, and records what that reads. `tree` is the state tree after the
+/// chain's tip.
+///
+/// # Errors
+/// Those of [`verify_assignment`].
+pub fn record_check<N: NodeReader>(
+    params: &ChainParams,
+    chain: &ChainState,
+    ticket: &OutputId,
+    tree: &N,
+) -> Result<UnitRecord, CheckError<N::Error>> {
+    let tree = Recorder {
+        inner: tree,
+        nodes: RefCell::default(),
+    };
+    verify_assignment(params, chain, ticket, &tree)?;
+    let state = chain.encode();
+    let (before, advice) = (commitment_of(&state), check_advice(ticket));
+    Ok(UnitRecord {
+        before,
+        advice,
+        after: checked_state(&before, &advice),
+        state,
+        nodes: tree.nodes.into_inner().into_values().collect(),
+        blobs: Vec::new(),
+        block: None,
+    })
 }

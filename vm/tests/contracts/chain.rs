@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256, Bytes, Log, U256};
 use alloy_sol_types::{SolCall, sol};
 use bitsect_vm::chain::predeploys::{BITCOIN_BLOCKS, SYSTEM_CALLER, set_l1_block_input};
-use bitsect_vm::chain::{GenesisConfig, L1Info, genesis_alloc};
+use bitsect_vm::chain::{GenesisConfig, L1Info, Transaction, genesis_alloc};
+use bitsect_vm::derive::InboxItem;
 use revm::context::TxEnv;
 use revm::database::{CacheDB, EmptyDB};
 use revm::primitives::TxKind;
@@ -33,16 +34,44 @@ sol! {
 
     contract Bridge {
         event WithdrawalRequested(
-            uint64 indexed id, address indexed sender, uint64 amount, bytes scriptPubKey
+            uint64 indexed id, address indexed sender, uint64 amount, uint64 fee, bytes scriptPubKey
         );
+        event WithdrawalPaid(uint64 indexed id, bytes32 indexed operator, bytes32 txid, uint32 vout);
+        event PayoutRefused(uint64 indexed id, bytes32 indexed operator, bytes32 txid, uint8 reason);
+        event DepositAccepted(
+            address indexed recipient, bytes32 indexed txid, uint32 vout, uint64 amount, bool called
+        );
+        event DepositUnclaimed(address indexed recipient, uint64 amount);
+        event VaultOutputAdded(bytes32 indexed txid, uint32 vout, uint64 amount);
+        event VaultOutputSpent(bytes32 indexed txid, uint32 vout, uint64 amount, bytes32 spentBy);
+        event VaultBroken(bytes32 indexed txid, uint64 spent, uint64 added);
+        event Assigned(
+            bytes32 indexed operator, uint32 ticketVout, bytes32 vaultTxid, uint32 vaultVout, uint64 amount
+        );
+        event AssignmentRefused(
+            bytes32 indexed operator, uint32 ticketVout, bytes32 vaultTxid, uint32 vaultVout, uint8 reason
+        );
+        event Redeemed(bytes32 indexed operator, address indexed to, uint64 amount);
+        error OnlySystem(address caller);
+        error NothingToClaim(address caller);
+        error FeeTooHigh(uint256 fee, uint256 sats);
         error NotWholeSats(uint256 value);
         error BelowDustLimit(uint256 sats, uint256 minimum);
         error AmountTooLarge(uint256 sats);
         error ScriptTooLong(uint256 size, uint256 maximum);
         error UnsupportedScript(bytes scriptPubKey);
         error UnknownWithdrawal(uint64 id);
-        struct Withdrawal { address sender; uint64 amount; uint32 l1Height; bytes scriptPubKey; }
-        function withdraw(bytes scriptPubKey) payable returns (uint64 id);
+        struct Withdrawal {
+            address sender; uint64 amount; uint32 l1Height; uint64 fee; uint32 paidL1Height; bytes scriptPubKey;
+        }
+        function totals() view returns (uint64 vault, uint64 pending, uint64 credit, uint64 inFlight);
+        function settled() view returns (uint64);
+        function unclaimedTotal() view returns (uint64);
+        function unclaimed(address) view returns (uint64);
+        function creditOf(bytes32) view returns (uint64);
+        function claim(address to);
+        function outputId(bytes32 txid, uint32 vout) pure returns (bytes24);
+        function withdraw(bytes scriptPubKey, uint64 fee) payable returns (uint64 id);
         function withdrawal(uint64 id) view returns (Withdrawal);
         function withdrawalCount() view returns (uint64);
     }
@@ -53,7 +82,7 @@ sol! {
         error InsufficientFees(uint256 asked, uint256 balance);
         function owner() view returns (address);
         function pendingOwner() view returns (address);
-        function withdraw(bytes scriptPubKey, uint256 amount) returns (uint64);
+        function withdraw(bytes scriptPubKey, uint256 amount, uint64 fee) returns (uint64);
         function offerOwnership(address newOwner);
         function acceptOwnership();
     }
@@ -153,6 +182,43 @@ impl Chain {
         } else {
             Err(output)
         }
+    }
+
+    /// Has the protocol record what came from Bitcoin, within the gas that it gives: logs and the gas used.
+    pub fn record(&mut self, item: &InboxItem, blob: &[u8]) -> (Vec<Log>, u64) {
+        let Some(Transaction::Deposit(deposit)) = item.transaction(&B256::ZERO, blob) else {
+            panic!("{item:?} makes a call of the protocol");
+        };
+        let mut account = self.state.basic_ref(deposit.from).unwrap().unwrap_or_default();
+        account.balance += U256::from(deposit.mint);
+        self.state.insert_account_info(deposit.from, account);
+        let mut evm = Context::mainnet().with_db(&mut self.state).build_mainnet();
+        evm.ctx.cfg.set_spec_and_mainnet_gas_params(SpecId::OSAKA);
+        evm.ctx.cfg.disable_nonce_check = true;
+        let tx = TxEnv::builder()
+            .caller(deposit.from)
+            .kind(deposit.to)
+            .value(deposit.value)
+            .data(deposit.input.clone())
+            .gas_limit(deposit.gas_limit)
+            .gas_price(0)
+            .build()
+            .unwrap();
+        let result = evm.transact_commit(tx).unwrap();
+        assert!(result.is_success(), "{item:?}: {result:?}");
+        let used = result.tx_gas_used();
+        (result.into_logs(), used)
+    }
+
+    /// Puts code at an address.
+    pub fn deploy(&mut self, address: Address, code: &[u8]) {
+        let code = Bytecode::new_raw(Bytes::copy_from_slice(code));
+        let info = AccountInfo {
+            code_hash: code.hash_slow(),
+            code: Some(code),
+            ..Default::default()
+        };
+        self.state.insert_account_info(address, info);
     }
 
     /// Calls a function: its return value and logs, or the revert data.

@@ -2,6 +2,8 @@
 //!
 //! Bitcoin is simulated in memory; every unit's chain state is encoded, decoded and committed to on the way.
 
+#[expect(dead_code, reason = "shared with the tests of the program")]
+mod bridge;
 mod seeds;
 mod simulation;
 mod traffic;
@@ -12,7 +14,8 @@ use bitsect_vm::chain::{ChainState, sats_to_wei};
 use bitsect_vm::derive::payload::encode;
 use bitsect_vm::derive::{DepositTag, forced_script, vault_script};
 use simulation::{
-    CHAIN_ID, DEPOSIT_WINDOW, MAX_DRIFT, REVEAL_TIMEOUT, Simulation, WINDOW, Wallet, encoded, output,
+    CHAIN_ID, DEPOSIT_WINDOW, FORCED_GAS, MAX_DRIFT, REVEAL_TIMEOUT, Simulation, WINDOW, Wallet, encoded,
+    output,
 };
 
 const TO: Address = Address::repeat_byte(0xaa);
@@ -282,13 +285,13 @@ fn forced_transactions_beyond_a_blocks_share_wait_for_the_next() {
     let (mut sim, alice) = start();
     let mut transactions = Vec::new();
     for nonce in 0..3 {
-        // Two fit the block's share of 1,000,000 gas.
-        let forced = encoded(&alice.transfer_with(TO, 1, nonce, CHAIN_ID, 400_000));
+        // Two fit the block's share of gas.
+        let forced = encoded(&alice.transfer_with(TO, 1, nonce, CHAIN_ID, FORCED_GAS * 2 / 5));
         let mut transaction = sim.spend(vec![], vec![output(0, forced_script(&forced).into())]);
         transaction.input.push(bitcoin::TxIn::default());
         transactions.push(transaction);
     }
-    let too_much = encoded(&alice.transfer_with(TO, 1, 3, CHAIN_ID, 1_000_001));
+    let too_much = encoded(&alice.transfer_with(TO, 1, 3, CHAIN_ID, FORCED_GAS + 1));
     let mut transaction = sim.spend(vec![], vec![output(0, forced_script(&too_much).into())]);
     transaction.input.push(bitcoin::TxIn::default());
     transactions.push(transaction);
@@ -334,6 +337,7 @@ fn deposit(sim: &mut Simulation, sats: u64) -> OutPoint {
     let tag = DepositTag {
         to: TO,
         refund_key: B256::repeat_byte(2),
+        call: None,
     };
     let script: ScriptBuf = tag.output_script(&sim.params.derive).unwrap().into();
     let inputs = vec![(OutPoint::null(), vec![])];
@@ -386,6 +390,7 @@ fn only_real_deposits_are_recognised() {
     let tag = DepositTag {
         to: TO,
         refund_key: B256::repeat_byte(2),
+        call: None,
     };
     let transaction = sim.spend(
         vec![(

@@ -7,7 +7,7 @@ use std::path::Path;
 use alloy_primitives::B256;
 use bitcoin::Network;
 use bitcoin::consensus::serialize;
-use bitsect_vm::chain::{OutPoint, Transaction};
+use bitsect_vm::chain::{BlobRef, OutPoint, Transaction};
 use bitsect_vm::derive::payload::encode;
 use bitsect_vm::derive::{
     AcceptedDeposit, DepositTag, InboxItem, commit_tag_script, encode_items, forced_script, frame_script,
@@ -52,6 +52,7 @@ fn seeds() -> Vec<Seed> {
     let tag = DepositTag {
         to: TO,
         refund_key: B256::repeat_byte(2),
+        call: None,
     };
     let mut transactions = sim.post(&payload, 2);
     let deposit = [output(
@@ -107,6 +108,7 @@ fn items(transfer: &Transaction) -> Vec<InboxItem> {
         },
         to: TO,
         sats: 50_000,
+        call: BlobRef::default(),
     };
     vec![
         InboxItem::Deposit(deposit),

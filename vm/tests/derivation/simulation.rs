@@ -29,7 +29,9 @@ pub const CHAIN_ID: u64 = 8_333;
 pub const WINDOW: u32 = 6;
 pub const REVEAL_TIMEOUT: u32 = 3;
 pub const DEPOSIT_WINDOW: u32 = 4;
-pub const FORCED_GAS: u64 = 1_000_000;
+pub const FORCED_GAS: u64 = 3_000_000;
+/// L1 blocks behind an assignment before a claim may count on it.
+pub const CLAIM_MATURITY: u32 = 2;
 pub const MAX_DRIFT: u64 = 600;
 const GENESIS_TIME: u32 = 1_700_000_000;
 
@@ -249,6 +251,7 @@ impl Simulation {
                 max_drift: MAX_DRIFT,
                 max_batch_body: 16_000_000,
                 forced_gas_limit: FORCED_GAS,
+                claim_maturity: CLAIM_MATURITY,
             },
         };
         let mut state = MemoryState::new();

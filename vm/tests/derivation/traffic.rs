@@ -105,6 +105,7 @@ fn deposit_output(sim: &mut Simulation) -> (bitcoin::Transaction, OutPoint) {
     let tag = DepositTag {
         to: TO,
         refund_key: B256::repeat_byte(2),
+        call: None,
     };
     let script: ScriptBuf = tag.output_script(&sim.params.derive).unwrap().into();
     let inputs = vec![(OutPoint::null(), vec![])];

@@ -161,6 +161,7 @@ fn params() -> ChainParams {
             max_drift: 3_600,
             max_batch_body: 1 << 20,
             forced_gas_limit: 5_000_000,
+            claim_maturity: 6,
         },
     }
 }

@@ -551,8 +551,9 @@ async fn a_deposit_is_found_by_its_bitcoin_output() {
         vault_output,
         to,
         sats: 5_000,
+        call: Default::default(),
     });
-    let tx = item.transaction(&origin(3).hash).unwrap();
+    let tx = item.transaction(&origin(3).hash, &[]).unwrap();
     let block = node.chain.block(vec![tx.clone(), transfer(1, 2)], Some(3));
     let found = node
         .call("rollup_deposit", json!([format!("{}:3", "ab".repeat(32))]))

@@ -62,6 +62,8 @@ fn valid(kind: &str, method: &str, node: &Node) -> Value {
         "options" | "stateOverrides" | "blockOverrides" => json!({}),
         "filterId" | "subscriptionId" => json!("0x1"),
         "outpoint" => json!(format!("{}:1", "ab".repeat(32))),
+        "ticket" => json!(format!("0x{}", "ab".repeat(24))),
+        "txid" => json!("ab".repeat(32)),
         "kind" => json!("newHeads"),
         other => panic!("no valid value for a parameter of kind {other}"),
     }

@@ -1,8 +1,15 @@
 //! Every unit of a chain: the machine's code gives the native result.
 
 use bitsect_guest::{UnitError, params, run};
+use bitsect_vm::chain::bridge::OutputId;
+use bitsect_vm::check::{CheckError, check_advice, verify_assignment};
 use bitsect_vm::derive::{HeaderError, L1UnitError};
-use bitsect_vm::record::UnitRecord;
+use bitsect_vm::record::{UnitRecord, record_check};
+use bitsect_vm::state::{MemoryState, Node, NodePath, NodeReader};
+
+use std::cell::RefCell;
+
+use alloy_primitives::B256;
 
 use super::oracle::MapOracle;
 use super::traffic::busy_chain;
@@ -69,6 +76,74 @@ fn wrong_advice_has_no_result() {
     // A commitment to nothing.
     let result = run(&MapOracle::of_unit(l2), &sim.params, &l2.after, &l2.advice);
     assert!(matches!(result, Err(UnitError::Commitment(_))), "{result:?}");
+}
+
+#[test]
+fn a_check_gives_the_native_result() {
+    let (sim, ticket) = super::bridge::matured();
+    // Every unit up to there, records for the bridge among them.
+    for record in &sim.records {
+        let oracle = MapOracle::of_unit(record);
+        let after = run(&oracle, &sim.params, &record.before, &record.advice).unwrap();
+        assert_eq!(after, record.after);
+    }
+    let record = record_check(&sim.params, &sim.chain, &ticket, &sim.state).unwrap();
+    let mut oracle = MapOracle::of_unit(&record);
+    let after = run(&oracle, &sim.params, &record.before, &record.advice).unwrap();
+    assert_eq!(after, record.after);
+    // No unit follows, whatever the advice: it is no chain state.
+    oracle.add(&UnitRecord {
+        nodes: vec![record.input()],
+        ..record.clone()
+    });
+    for advice in [record.advice, alloy_primitives::B256::ZERO] {
+        let result = run(&oracle, &sim.params, &record.after, &advice);
+        assert!(matches!(result, Err(UnitError::Commitment(_))), "{result:?}");
+    }
+    // Another ticket, and a chain that wants more blocks.
+    let mut stricter = sim.params.clone();
+    stricter.derive.claim_maturity = sim.chain.l1.height;
+    let result = run(&oracle, &stricter, &record.before, &record.advice);
+    assert!(
+        matches!(result, Err(UnitError::Check(CheckError::Immature { .. }))),
+        "{result:?}"
+    );
+    let read = Reads {
+        tree: &sim.state,
+        nodes: RefCell::default(),
+    };
+    let refused = verify_assignment(&sim.params, &sim.chain, &OutputId::ZERO, &read);
+    assert!(matches!(refused, Err(CheckError::Unassigned(_))), "{refused:?}");
+    let other = MapOracle::of_unit(&UnitRecord {
+        nodes: read.nodes.into_inner(),
+        ..record.clone()
+    });
+    let result = run(
+        &other,
+        &sim.params,
+        &record.before,
+        &check_advice(&OutputId::ZERO),
+    );
+    assert!(
+        matches!(result, Err(UnitError::Check(CheckError::Unassigned(_)))),
+        "{result:?}"
+    );
+}
+
+/// Keeps what is read.
+struct Reads<'a> {
+    tree: &'a MemoryState,
+    nodes: RefCell<Vec<Node>>,
+}
+
+impl NodeReader for Reads<'_> {
+    type Error = <MemoryState as NodeReader>::Error;
+
+    fn node(&self, path: &NodePath, hash: &B256) -> Result<Node, Self::Error> {
+        let node = self.tree.node(path, hash)?;
+        self.nodes.borrow_mut().push(node);
+        Ok(node)
+    }
 }
 
 #[test]
