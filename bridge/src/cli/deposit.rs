@@ -4,6 +4,7 @@ use std::fmt;
 
 use alloy_primitives::Bytes;
 use bitcoin::OutPoint;
+use bitsect_vm::derive::DepositCall;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -11,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::user::{Output, Progress, open, optional_node, read_terms, read_user_keys};
 use crate::user::{
-    Call, DepositRequest, DepositView, Node, PayTo, Session, Terms, UserError, parse_amount,
-    parse_l1_address, parse_l2_address,
+    DepositRequest, DepositView, Node, PayTo, Session, Terms, UserError, parse_amount, parse_l1_address,
+    parse_l2_address,
 };
 
 /// Deposits bitcoin, shows deposits, takes them back.
@@ -79,7 +80,7 @@ pub(super) struct WaitArgs {
 }
 
 impl OrderArgs {
-    fn call(&self) -> Result<Option<Call>, UserError> {
+    fn call(&self) -> Result<Option<DepositCall>, UserError> {
         let (Some(target), Some(data)) = (&self.call_target, &self.call_data) else {
             return Ok(None);
         };
@@ -87,7 +88,7 @@ impl OrderArgs {
             .parse()
             .map_err(|_| UserError::refused("call_data", "hexadecimal digits", format!("{data:?}")))?;
         let target = parse_l2_address("call_target", target)?;
-        Ok(Some(Call { target, data }))
+        Ok(Some(DepositCall { target, data }))
     }
 }
 

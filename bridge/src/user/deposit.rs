@@ -5,10 +5,11 @@ use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
 use bitcoin::{Address, Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 use bitsect_l1::wallet::{FundError, Funding, SignedTx, sign_leaf};
+use bitsect_vm::derive::DepositCall;
 
 use super::session::Session;
 use super::store::{Deposit, SpendKind};
-use super::tag::{Call, Order};
+use super::tag::Order;
 use super::{Terms, UserError, UserKeys};
 
 /// A deposit that is asked for.
@@ -19,7 +20,7 @@ pub struct DepositRequest {
     /// How much.
     pub amount: Amount,
     /// What is called with it.
-    pub call: Option<Call>,
+    pub call: Option<DepositCall>,
 }
 
 /// Where and how a deposit is paid from any wallet.
@@ -43,7 +44,7 @@ impl PayTo {
         keys: &UserKeys,
         key: u16,
         to: L2Address,
-        call: Option<Call>,
+        call: Option<DepositCall>,
     ) -> Result<Self, UserError> {
         let order = Order::new(to, &keys.refund_key(key), call)?;
         let address = order.address(terms);
@@ -56,7 +57,7 @@ impl Session {
     ///
     /// # Errors
     /// Where the file fails, or the call cannot be.
-    pub fn pay_to(&self, to: L2Address, call: Option<Call>) -> Result<PayTo, UserError> {
+    pub fn pay_to(&self, to: L2Address, call: Option<DepositCall>) -> Result<PayTo, UserError> {
         let used = self.store.deposits()?.values().map(|deposit| deposit.key).max();
         let key = match used {
             None => 0,

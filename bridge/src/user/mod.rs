@@ -24,7 +24,7 @@ pub use node::{L2Block, MintedDeposit, Node, Payout, RequestedIn, WithdrawalAnsw
 pub use session::{Refusal, Session, SessionConfig};
 pub use status::{Around, DepositView, InMempool, Stage, stage};
 pub use store::{Deposit, Request, Spend, SpendKind, StoreError, UserStore};
-pub use tag::{Call, MAX_CALL_DATA, Order, accept_txid};
+pub use tag::{Order, accept_txid};
 pub use terms::Terms;
 pub use withdraw::{
     BlockState, PAYOUT_WINDOW, Requested, Resumed, SignedRequest, WithdrawRequest, WithdrawStage,

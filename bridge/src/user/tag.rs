@@ -1,6 +1,6 @@
 //! A deposit's output and tag: the one place that knows how a deposit is written (docs/bridge.md, Deposit).
 
-use alloy_primitives::{Address as L2Address, B256, Bytes};
+use alloy_primitives::{Address as L2Address, B256};
 use bitcoin::key::Secp256k1;
 use bitcoin::taproot::{LeafVersion, TapLeafHash, TapNodeHash, TaprootBuilder, TaprootSpendInfo};
 use bitcoin::transaction::Version;
@@ -8,22 +8,10 @@ use bitcoin::{
     Address, Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, XOnlyPublicKey,
     absolute::LockTime,
 };
-use bitsect_vm::derive::DepositTag;
+use bitsect_vm::derive::{DepositCall, DepositTag, MAX_DEPOSIT_CALL};
 
 use super::{Terms, UserError};
 use crate::connector::anchor;
-
-/// Most bytes of a call's data.
-pub const MAX_CALL_DATA: usize = 1_024;
-
-/// What is called with the deposit's sats.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// The contract.
-    pub target: L2Address,
-    /// What it is called with.
-    pub data: Bytes,
-}
 
 /// What a deposit says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,19 +22,21 @@ impl Order {
     ///
     /// # Errors
     /// [`UserError::Refused`] where the call's data is too long.
-    pub fn new(to: L2Address, refund_key: &XOnlyPublicKey, call: Option<Call>) -> Result<Self, UserError> {
-        if let Some(call) = call {
-            let bytes = call.data.len();
-            if bytes > MAX_CALL_DATA {
-                let rule = format!("at most {MAX_CALL_DATA} bytes");
-                return Err(UserError::refused("call_data", rule, bytes));
-            }
-            let rule = "none: this chain's deposits carry no call";
-            return Err(UserError::refused("call_target", rule, call.target));
+    pub fn new(
+        to: L2Address,
+        refund_key: &XOnlyPublicKey,
+        call: Option<DepositCall>,
+    ) -> Result<Self, UserError> {
+        if let Some(call) = &call
+            && call.data.len() > MAX_DEPOSIT_CALL
+        {
+            let rule = format!("at most {MAX_DEPOSIT_CALL} bytes");
+            return Err(UserError::refused("call_data", rule, call.data.len()));
         }
         Ok(Self(DepositTag {
             to,
             refund_key: B256::new(refund_key.serialize()),
+            call,
         }))
     }
 
@@ -67,8 +57,8 @@ impl Order {
     }
 
     /// Gives the call.
-    pub const fn call(&self) -> Option<Call> {
-        None
+    pub const fn call(&self) -> Option<&DepositCall> {
+        self.0.call.as_ref()
     }
 
     /// Gives the key that can take the deposit back.
@@ -181,9 +171,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn derivation_knows_the_deposit(to: [u8; 20], index in 0..50_u16) {
+        fn derivation_knows_the_deposit(
+            to: [u8; 20],
+            index in 0..50_u16,
+            call in proptest::option::of((any::<[u8; 20]>(), proptest::collection::vec(any::<u8>(), 0..=MAX_DEPOSIT_CALL))),
+        ) {
             let (terms, keys) = (terms(), keys());
-            let order = Order::new(to.into(), &keys.refund_key(index), None).unwrap();
+            let call = call.map(|(target, data)| DepositCall { target: target.into(), data: data.into() });
+            let order = Order::new(to.into(), &keys.refund_key(index), call).unwrap();
             let script = order.address(&terms).script_pubkey();
             prop_assert_eq!(script.to_bytes(), derived(&order));
             let info = order.spend_info(&terms);
@@ -198,7 +193,7 @@ mod tests {
 
     #[test]
     fn long_calls_are_refused_with_the_number() {
-        let call = |bytes| Call {
+        let call = |bytes| DepositCall {
             target: L2Address::repeat_byte(1),
             data: vec![0; bytes].into(),
         };
