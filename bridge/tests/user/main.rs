@@ -245,6 +245,71 @@ async fn a_deposit_survives_a_crash_before_it_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_with_a_call_is_relayed_and_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path()).await;
+    // The longest one there can be.
+    let data = "ab".repeat(1_024);
+    let call = format!("--to {TO} --call-target {TO} --call-data 0x{data}");
+    let shown = world
+        .run("ann", &format!("deposit address --json {call}"))
+        .ok()
+        .json();
+    let tag = shown["opReturn"].as_str().unwrap();
+    assert!(
+        tag.ends_with(&format!("{}{data}", TO[2..].to_lowercase())),
+        "{tag}"
+    );
+    let plain = world
+        .run("ann", &format!("deposit address --json --to {TO}"))
+        .ok()
+        .json();
+    assert_ne!(plain["address"], shown["address"]);
+    let sent = world.run("ann", &format!("deposit send --json --amount 20000sats {call}"));
+    let sent = sent.ok().json();
+    assert_eq!(sent["address"], shown["address"]);
+    assert_eq!(sent["callTarget"].as_str().unwrap(), TO.to_lowercase());
+    let deposit: OutPoint = sent["outpoint"].as_str().unwrap().parse().unwrap();
+    world.core.mine(DELAY).await.unwrap();
+    std::fs::remove_dir_all(world.file("ann")).unwrap();
+    let refunded = world
+        .run("ann", &format!("deposit refund --json {deposit}"))
+        .ok()
+        .json();
+    assert_eq!(refunded["stage"], "refundInMempool");
+    world.core.mine(1).await.unwrap();
+    assert_eq!(world.status("ann", deposit)["stage"], "refunded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_and_an_accept_are_never_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path()).await;
+    let deposit = world.deposit("ann");
+    world.core.mine(NEEDED).await.unwrap();
+    send_accept(&world, deposit).await;
+    world.core.mine(1).await.unwrap();
+    assert_eq!(world.status("ann", deposit)["stage"], "accepted");
+    // A reorg without the accept, as long as the delay: the refund takes the place of the accept in the mempool.
+    world.core.reorg(1, DELAY).await.unwrap();
+    assert_eq!(world.status("ann", deposit)["stage"], "refundable");
+    let refund = format!("deposit refund --json {deposit} --min-fee-rate-sat-per-kvb 100000");
+    let refunded = world.run("ann", &refund).ok().json();
+    assert_eq!(refunded["stage"], "refundInMempool");
+    world.core.mine(1).await.unwrap();
+    assert_eq!(world.status("ann", deposit)["stage"], "refunded");
+    // Another reorg, back to where it was open; what was made is sent again, and nothing else.
+    world.core.reorg(1, 2).await.unwrap();
+    assert_eq!(world.status("ann", deposit)["stage"], "refundInMempool");
+    world.core.mine(1).await.unwrap();
+    let status = world.status("ann", deposit);
+    assert_eq!(
+        (&status["stage"], &status["refundTxid"]),
+        (&"refunded".into(), &refunded["refundTxid"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kept_deposit_whose_coins_are_gone_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path()).await;
