@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::node::Node;
 use super::session::Session;
 use super::status::DepositView;
-use super::withdraw::{WithdrawStage, WithdrawView, own_withdrawals, resume_requests, sats_down};
+use super::withdraw::{own_withdrawals, resume_requests, sats_down};
+use super::withdrawal::{WithdrawStage, WithdrawView};
 use super::{Terms, UserError};
 
 /// What a user has.
