@@ -38,3 +38,4 @@ pub mod secret;
 pub mod setup;
 pub mod slot;
 pub mod transaction;
+pub mod user;

@@ -29,9 +29,10 @@ struct Reply {
     error: Option<Fault>,
 }
 
+/// Why a node refuses a call.
 #[derive(Deserialize)]
-struct Fault {
-    message: String,
+pub(crate) struct Fault {
+    pub(crate) message: String,
 }
 
 /// What `rollup_syncStatus` gives, as far as it is read.
@@ -81,7 +82,11 @@ impl RpcChain {
     }
 
     /// Calls a method.
-    async fn call(&self, method: &'static str, params: Value) -> Result<Result<Value, Fault>, ChainError> {
+    pub(crate) async fn call(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Result<Value, Fault>, ChainError> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let response = self.client.post(&self.url).json(&request).send().await;
         let response = response.map_err(|error| unreachable_at(&self.url, &error))?;

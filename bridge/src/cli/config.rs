@@ -6,12 +6,12 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bitcoin::{Amount, FeeRate};
 use bitsect_l1::rpc::Auth;
+use bitsect_l1::secret_file::{self, SecretFileError};
 use bitsect_l1::sender::FeePolicy;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,6 @@ use crate::daemon::FeeOutputs;
 
 /// Largest password file, in bytes.
 const MAX_SECRET_FILE: u64 = 4096;
-/// Permission bits that nobody but the owner may have.
-const OTHERS: u32 = 0o077;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -45,6 +43,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// The operating system's answer.
         source: std::io::Error,
+    },
+    /// A file with a secret cannot be used.
+    #[error("{option} file {source}")]
+    Secret {
+        /// The option that names the file.
+        option: &'static str,
+        /// Why.
+        source: SecretFileError,
     },
     /// The file is no TOML, or has an unknown or mistyped option.
     #[error("configuration file {}: {reason}", path.display())]
@@ -101,9 +107,9 @@ layer! {
     deployment: PathBuf, "BITSECT_BRIDGE_DEPLOYMENT";
     /// Chain file, as every party to the chain has it: what the deployment is of is compared with it where it is given.
     chain_file: PathBuf, "BITSECT_BRIDGE_CHAIN_FILE";
-    /// The member's key file.
+    /// The key file: a member's, or a user's.
     key: PathBuf, "BITSECT_BRIDGE_KEY";
-    /// The member's folder: its store, its wallet, what it has signed.
+    /// The member's or user's folder: its store, its wallet, what it has signed.
     data_dir: PathBuf, "BITSECT_BRIDGE_DATA_DIR";
     /// Program that disputes run: the ELF file with the chain's parameters in it.
     program: PathBuf, "BITSECT_BRIDGE_PROGRAM";
@@ -129,15 +135,20 @@ layer! {
     fee_target_blocks: u16, "BITSECT_BRIDGE_FEE_TARGET_BLOCKS";
     /// Highest fee of the transaction that makes bonds and stakes, in sats.
     max_funding_fee_sats: u64, "BITSECT_BRIDGE_MAX_FUNDING_FEE_SATS";
+    /// Highest fee of one transaction of a user's, on Bitcoin or L2, and of what an operator keeps, in sats.
+    #[arg(visible_alias = "max-fee")]
+    max_fee_sats: u64, "BITSECT_BRIDGE_MAX_FEE_SATS";
+    /// Confirmations after which members look at a deposit.
+    deposit_confirmations_blocks: u32, "BITSECT_BRIDGE_DEPOSIT_CONFIRMATIONS_BLOCKS";
     /// Confirmations after which a transaction counts as done.
     confirmations_blocks: u32, "BITSECT_BRIDGE_CONFIRMATIONS_BLOCKS";
-    /// An L1 block before the first coin of the wallet [default: the deployment's start_height].
+    /// An L1 block before the first coin of the wallet [default: the deployment's start_height; of a user, the chain's].
     wallet_start_height: u32, "BITSECT_BRIDGE_WALLET_START_HEIGHT";
     /// How many outputs are kept ready that pay for moves.
     fee_outputs: u32, "BITSECT_BRIDGE_FEE_OUTPUTS";
     /// What each of them holds, in sats.
     fee_output_sats: u64, "BITSECT_BRIDGE_FEE_OUTPUT_SATS";
-    /// A node's JSON-RPC: the operator's own node.
+    /// A node's JSON-RPC: of an operator, its own node.
     node_url: String, "BITSECT_BRIDGE_NODE_URL";
     /// Units after the next free slot's start that have to be final, and are claimed then; no claims without it.
     claim_after_units: u32, "BITSECT_BRIDGE_CLAIM_AFTER_UNITS";
@@ -160,6 +171,10 @@ pub struct Config {
     pub fees: FeePolicy,
     /// Highest fee of the transaction that makes bonds and stakes.
     pub max_funding_fee: Amount,
+    /// Highest fee of one transaction of a user's, on Bitcoin or L2, and of what an operator keeps.
+    pub max_fee: Amount,
+    /// Confirmations after which members look at a deposit.
+    pub deposit_confirmations: u32,
     /// Confirmations after which a transaction counts as done.
     pub confirmations: u32,
     /// Outputs that pay for moves.
@@ -220,6 +235,8 @@ impl Layer {
             max_fee_rate_sat_per_kvb: Some(500_000),
             fee_target_blocks: Some(2),
             max_funding_fee_sats: Some(100_000),
+            max_fee_sats: Some(50_000),
+            deposit_confirmations_blocks: Some(6),
             // As deep as finality.
             confirmations_blocks: Some(6),
             // A move of each of a few branches at once.
@@ -261,6 +278,9 @@ impl Layer {
         }
         let confirmations = layer.confirmations_blocks.map(u64::from);
         let confirmations = within("confirmations_blocks", confirmations, &CONFIRMATIONS)?;
+        let deposit = layer.deposit_confirmations_blocks.map(u64::from);
+        let deposit = within("deposit_confirmations_blocks", deposit, &CONFIRMATIONS)?;
+        let max_fee = within("max_fee_sats", layer.max_fee_sats, &FUNDING_FEE)?;
         let outputs = within("fee_outputs", layer.fee_outputs.map(u64::from), &FEE_OUTPUTS)?;
         let sats = within("fee_output_sats", layer.fee_output_sats, &FEE_OUTPUT_SATS)?;
         let highest = within("max_funding_fee_sats", layer.max_funding_fee_sats, &FUNDING_FEE)?;
@@ -274,6 +294,8 @@ impl Layer {
                 ceiling,
             },
             max_funding_fee: Amount::from_sat(highest),
+            max_fee: Amount::from_sat(max_fee),
+            deposit_confirmations: deposit as u32,
             confirmations: confirmations as u32,
             fee_outputs: FeeOutputs {
                 count: outputs as u32,
@@ -306,26 +328,14 @@ impl Layer {
 
 /// Reads a secret from a file that only its owner may read; no error shows it.
 fn read_secret(option: &'static str, path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::File {
-        option,
-        path: path.to_owned(),
-        source,
-    };
-    let meta = std::fs::metadata(path).map_err(failed)?;
     let wrong = |expected: &str, got: &dyn fmt::Display| ConfigError::Value {
         option,
         expected: expected.to_owned(),
         got: got.to_string(),
     };
-    let mode = meta.permissions().mode() & 0o7777;
-    if mode & OTHERS != 0 {
-        let got = format!("mode {mode:04o}");
-        return Err(wrong("a file that others cannot use: run chmod 600", &got));
-    }
-    if meta.len() > MAX_SECRET_FILE {
-        return Err(wrong("a file of at most 4096 bytes", &meta.len()));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let bytes =
+        secret_file::read(path, MAX_SECRET_FILE).map_err(|source| ConfigError::Secret { option, source })?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("a password", &"a file that is no text"))?;
     match text.trim() {
         "" => Err(wrong("a password", &"an empty file")),
         text => Ok(text.to_owned()),
@@ -335,6 +345,7 @@ fn read_secret(option: &'static str, path: &Path) -> Result<String, ConfigError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn case(text: &str) -> Result<Config, String> {
         let layer: Layer = toml::from_str(text).map_err(|error| error.to_string())?;

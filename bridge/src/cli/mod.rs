@@ -4,9 +4,13 @@ mod claims;
 mod committee;
 mod config;
 mod deployment;
+mod deposit;
+mod key;
 mod member;
 mod monitor;
 mod operator;
+mod user;
+mod withdraw;
 
 use std::path::PathBuf;
 
@@ -18,11 +22,6 @@ use tracing_subscriber::EnvFilter;
 use crate::committee::CommitteeCommand;
 
 pub use config::{Config, ConfigError, Layer, LogFormat};
-
-/// Exit code for a configuration that cannot work; the same that a wrong command line gives.
-const EXIT_USAGE: u8 = 2;
-/// Exit code for everything else.
-const EXIT_FAULT: u8 = 1;
 
 /// What of Bitsect becomes a Bitcoin transaction: committees set up slots, operators claim in them.
 #[derive(Debug, Parser)]
@@ -57,6 +56,17 @@ enum Command {
     Address(member::AddressArgs),
     /// Makes a deployment file of members' entries.
     Deployment(deployment::DeploymentArgs),
+    /// Makes and shows a user's key file.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Deposits bitcoin, shows deposits, takes them back.
+    #[command(subcommand)]
+    Deposit(deposit::DepositCommand),
+    /// Asks for bitcoin that are on L2, and shows where that stands.
+    #[command(subcommand)]
+    Withdraw(withdraw::WithdrawCommand),
+    /// Shows what a user has on both layers and in between.
+    Balance(withdraw::BalanceArgs),
 }
 
 impl ConfigArgs {
@@ -84,18 +94,18 @@ impl Cli {
                 Command::Claims(args) => claims::show(args, &config, stop).await,
                 Command::Address(args) => member::show_address(args, &config),
                 Command::Deployment(args) => deployment::make(args, &config),
+                Command::Key(command) => key::run(command, &config, &stop).await,
+                Command::Deposit(command) => deposit::run(command, &config, &stop).await,
+                Command::Withdraw(command) => withdraw::run(command, &config, &stop).await,
+                Command::Balance(args) => withdraw::show_balance(args, &config, &stop).await,
             }
         })
     }
 }
 
-/// Gives the process's exit code for an error.
+/// Gives the process's exit code for an error (docs/cli.md). 2 is also what a wrong command line gives.
 pub fn exit_code(error: &eyre::Report) -> u8 {
-    if error.downcast_ref::<ConfigError>().is_some() {
-        EXIT_USAGE
-    } else {
-        EXIT_FAULT
-    }
+    user::exit_kind(error) as u8
 }
 
 fn init_logs(config: &Config) -> eyre::Result<()> {

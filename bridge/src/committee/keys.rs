@@ -3,13 +3,12 @@
 //! The file holds one seed of 32 bytes in hexadecimal. It must be readable by its owner only.
 
 use std::fmt;
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use bitcoin::XOnlyPublicKey;
 use bitcoin::key::{Keypair, Secp256k1};
 use bitcoin::secp256k1::{PublicKey, SecretKey};
+use bitsect_l1::secret_file::{self, SecretFileError};
 use musig2::secp::Scalar;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -18,28 +17,13 @@ use super::Digest;
 
 /// Largest key file read, in bytes: 64 digits, and some air.
 const MAX_KEY_FILE: u64 = 128;
-/// Permission bits that nobody but the owner may have.
-const OTHERS: u32 = 0o077;
 
 /// A key file failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read or written.
-    #[error("key file {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Others may read the file.
-    #[error("key file {} has mode {mode:04o}; others may read it: run chmod 600", path.display())]
-    Readable {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
+    /// The file cannot be read or written, or others may read it.
+    #[error("key file {0}")]
+    File(#[from] SecretFileError),
     /// The file does not hold a seed.
     #[error("key file {} does not hold a seed of 64 hexadecimal digits", path.display())]
     Seed {
@@ -115,22 +99,9 @@ impl MemberKeys {
     /// Reads a key file.
     ///
     /// # Errors
-    /// [`KeyError`]; [`KeyError::Readable`] when anybody but the owner may use the file.
+    /// [`KeyError`]; [`SecretFileError::Readable`] when anybody but the owner may use the file.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::File {
-            path: path.to_owned(),
-            source,
-        };
-        let file = std::fs::File::open(path).map_err(failed)?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
-        if mode & OTHERS != 0 {
-            return Err(KeyError::Readable {
-                path: path.to_owned(),
-                mode,
-            });
-        }
-        let mut text = Vec::new();
-        file.take(MAX_KEY_FILE).read_to_end(&mut text).map_err(failed)?;
+        let text = secret_file::read(path, MAX_KEY_FILE)?;
         let mut bytes = [0; 32];
         // The library's error would name the digit that is wrong.
         hex::decode_to_slice(text.trim_ascii(), &mut bytes).map_err(|_| KeyError::Seed {
@@ -145,10 +116,7 @@ impl MemberKeys {
     /// [`KeyError`], also when there is a file of that name. When it fails there is no new key file.
     pub fn generate(path: &Path) -> Result<Self, KeyError> {
         let seed = random()?;
-        write_new(path, &format!("{}\n", hex::encode(seed))).map_err(|source| KeyError::File {
-            path: path.to_owned(),
-            source,
-        })?;
+        secret_file::write_new(path, &format!("{}\n", hex::encode(seed)))?;
         Self::read(path)
     }
 
@@ -196,33 +164,10 @@ pub(super) fn random() -> Result<[u8; 32], KeyError> {
     Ok(bytes)
 }
 
-/// Writes a file that only the owner may read, complete or not at all, never over an old one.
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = folder.join(name);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        // A hard link fails when the name is taken, where a rename would replace the other key.
-        .and_then(|()| std::fs::hard_link(&temporary, path));
-    let removed = std::fs::remove_file(&temporary);
-    written.and(removed)?;
-    std::fs::File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn key_files_are_made_once_and_kept_private() {
@@ -233,7 +178,7 @@ mod tests {
         assert_eq!(mode, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(matches!(MemberKeys::generate(&path), Err(KeyError::File { .. })));
+        assert!(matches!(MemberKeys::generate(&path), Err(KeyError::File(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         let again = MemberKeys::read(&path).unwrap();
@@ -242,7 +187,9 @@ mod tests {
         for mode in [0o640, 0o604, 0o660, 0o610] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let error = MemberKeys::read(&path).unwrap_err();
-            assert!(matches!(error, KeyError::Readable { mode: got, .. } if got == mode));
+            assert!(
+                matches!(error, KeyError::File(SecretFileError::Readable { mode: got, .. }) if got == mode)
+            );
         }
     }
 
@@ -255,7 +202,8 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
             let error = MemberKeys::read(&path).unwrap_err();
-            assert!(matches!(error, KeyError::Seed { .. }), "{text}");
+            let is_long = matches!(error, KeyError::File(SecretFileError::Long { .. }));
+            assert!(is_long || matches!(error, KeyError::Seed { .. }), "{text}");
             assert!(!error.to_string().contains("abab"));
         }
     }

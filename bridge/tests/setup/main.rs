@@ -4,6 +4,7 @@
 #[path = "../common/elf.rs"]
 mod elf;
 mod node;
+#[allow(dead_code, reason = "shared with the tests of users")]
 mod process;
 
 use std::collections::BTreeSet;

@@ -81,6 +81,12 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
+    /// Waits until it has ended by itself, well.
+    pub fn ended(mut self) {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.seen.join("\n"));
+    }
+
     /// Ends it in order.
     pub fn stop(mut self) {
         let status = Command::new("kill").arg(self.child.id().to_string()).status();

@@ -6,6 +6,7 @@
 //! - [`wallet`]: a taproot wallet on BDK.
 //! - [`sender`]: sending until it is confirmed, with rising fees.
 //! - [`carrier`]: sending what was signed long ago, with a child that pays.
+//! - [`secret_file`]: files that only their owner may use.
 //! - [`regtest`]: a real Bitcoin Core on regtest, for tests and the devnet.
 //!
 //! Nothing here knows what the blocks mean to Bitsect.
@@ -18,6 +19,7 @@ pub mod follower;
 mod ledger;
 pub mod regtest;
 pub mod rpc;
+pub mod secret_file;
 pub mod sender;
 pub mod store;
 pub mod wallet;

@@ -1,12 +1,10 @@
 //! Key files and the signatures that are not BDK's.
 //!
-//! A key file holds the 24 words of a BIP-39 seed. The wallet is its BIP-86 account 0; account 1 gives single
+//! A key file holds the 12 or 24 words of a BIP-39 seed. The wallet is its BIP-86 account 0; account 1 gives single
 //! keys (the baton's, say) by index: `m/86'/coin'/1'/0/index`. The file must be readable by its owner only.
 
 use std::{
     fmt,
-    io::{Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -15,15 +13,15 @@ use bitcoin::{
     Address, Network, NetworkKind, Psbt, TapLeafHash, TapSighashType, Transaction, TxOut, Witness,
     bip32::{ChildNumber, DerivationPath, Xpriv},
     key::{Keypair, Secp256k1, TapTweak},
-    secp256k1::{All, Message, rand::RngCore, rand::rngs::OsRng},
+    secp256k1::{All, Message, SecretKey, rand::RngCore, rand::rngs::OsRng},
     sighash::{Prevouts, SighashCache},
     taproot::{LeafVersion, Signature, TapNodeHash, TaprootSpendInfo},
 };
 
+use crate::secret_file::{self, SecretFileError};
+
 /// Largest key file read, in bytes: 24 words of at most 8 letters, and some air.
 const MAX_KEY_FILE: u64 = 1024;
-/// Permission bits that nobody but the owner may have.
-const OTHERS: u32 = 0o077;
 /// The wallet's account.
 const WALLET_ACCOUNT: u32 = 0;
 /// The account of single keys.
@@ -32,28 +30,18 @@ const KEY_ACCOUNT: u32 = 1;
 /// A key file or a signature failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read or written.
-    #[error("key file {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Others may read the file.
-    #[error("key file {} has mode {mode:04o}; others may read it: run chmod 600", path.display())]
-    Readable {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
+    /// The file cannot be read or written, or others may read it.
+    #[error("key file {0}")]
+    File(#[from] SecretFileError),
     /// The file does not hold a seed.
     #[error("key file {} does not hold the words of a BIP-39 seed", path.display())]
     Words {
         /// The file.
         path: PathBuf,
     },
+    /// The text is no seed.
+    #[error("seed: expected the 12 or 24 words of a BIP-39 seed; what was given is none")]
+    Import,
     /// There is nothing to sign at this place.
     #[error("cannot sign input {input}: {reason}")]
     Sign {
@@ -62,6 +50,15 @@ pub enum KeyError {
         /// Why.
         reason: String,
     },
+}
+
+/// How many words a new seed has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordCount {
+    /// 12 words: 128 bits.
+    Twelve,
+    /// 24 words: 256 bits.
+    TwentyFour,
 }
 
 /// A seed. Its Debug shows nothing.
@@ -82,50 +79,56 @@ impl Keys {
     /// Reads a key file.
     ///
     /// # Errors
-    /// [`KeyError`]; [`KeyError::Readable`] when anybody but the owner may use the file.
+    /// [`KeyError`]; [`SecretFileError::Readable`] when anybody but the owner may use the file.
     pub fn read(path: &Path, network: NetworkKind) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::File {
-            path: path.to_owned(),
-            source,
-        };
-        let file = std::fs::File::open(path).map_err(failed)?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
-        if mode & OTHERS != 0 {
-            return Err(KeyError::Readable {
-                path: path.to_owned(),
-                mode,
-            });
-        }
-        let mut text = String::new();
-        file.take(MAX_KEY_FILE)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
-        // The library's error would name the word that is wrong.
-        let words: Mnemonic = text.trim().parse().map_err(|_| KeyError::Words {
+        let text = secret_file::read(path, MAX_KEY_FILE)?;
+        let words = parse(&text).ok_or_else(|| KeyError::Words {
             path: path.to_owned(),
         })?;
         Ok(Self::from_words(&words, network))
     }
 
-    /// Reads a key file, and makes one with a new seed when there is none.
+    /// Reads a key file, and makes one with a new seed of 24 words when there is none.
     ///
     /// # Errors
     /// [`KeyError`]. When it fails no half-written key file is left under that name.
     pub fn read_or_generate(path: &Path, network: NetworkKind) -> Result<Self, KeyError> {
-        if path.try_exists().map_err(|source| KeyError::File {
-            path: path.to_owned(),
-            source,
-        })? {
-            return Self::read(path, network);
+        match Self::generate(path, network, WordCount::TwentyFour) {
+            // Also when two starts raced: what the file says is what counts.
+            Err(KeyError::File(error)) if error.is_kind(std::io::ErrorKind::AlreadyExists) => {
+                Self::read(path, network)
+            }
+            other => other,
         }
+    }
+
+    /// Makes a key file with a new seed. Never over another file.
+    ///
+    /// # Errors
+    /// [`KeyError`], also when there is a file of that name. When it fails there is no new key file.
+    pub fn generate(path: &Path, network: NetworkKind, count: WordCount) -> Result<Self, KeyError> {
         let mut entropy = [0; 32];
         OsRng.fill_bytes(&mut entropy);
-        let words = Mnemonic::from_entropy(&entropy).expect("32 bytes are a length that BIP-39 has");
-        write_new(path, &format!("{words}\n")).map_err(|source| KeyError::File {
-            path: path.to_owned(),
-            source,
-        })?;
-        // Read back: what the file says is what counts, also when two starts raced.
+        let entropy = match count {
+            WordCount::Twelve => &entropy[..16],
+            WordCount::TwentyFour => &entropy[..],
+        };
+        let words = Mnemonic::from_entropy(entropy).expect("16 and 32 bytes are lengths that BIP-39 has");
+        secret_file::write_new(path, &format!("{words}\n"))?;
+        Self::read(path, network)
+    }
+
+    /// Makes a key file of the words of a seed, 12 or 24. Never over another file.
+    ///
+    /// # Errors
+    /// [`KeyError`], also when there is a file of that name; [`KeyError::Import`] shows nothing of the text. When it fails
+    /// there is no new key file.
+    pub fn import(path: &Path, network: NetworkKind, text: &[u8]) -> Result<Self, KeyError> {
+        let words = parse(text).ok_or(KeyError::Import)?;
+        if ![12, 24].contains(&words.word_count()) {
+            return Err(KeyError::Import);
+        }
+        secret_file::write_new(path, &format!("{words}\n"))?;
         Self::read(path, network)
     }
 
@@ -144,6 +147,14 @@ impl Keys {
             network,
             secp,
         }
+    }
+
+    /// Derives the secret key at a path, for keys that are not Bitcoin's.
+    pub fn secret_at(&self, path: &DerivationPath) -> SecretKey {
+        let child = self.master.derive_priv(&self.secp, path);
+        child
+            .expect("a path without a key has a chance of 2^-127")
+            .private_key
     }
 
     /// Returns the extended private key that everything is derived from.
@@ -186,29 +197,10 @@ impl Keys {
     }
 }
 
-/// Writes a file that only the owner may read, complete or not at all, never over an old one.
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = dir.join(name);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    // A hard link fails when the name is taken, where a rename would replace the other key.
-    let linked = written.and_then(|()| match std::fs::hard_link(&temporary, path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    });
-    std::fs::remove_file(&temporary)?;
-    linked?;
-    std::fs::File::open(dir)?.sync_all()
+/// Reads words, however they are spaced. The library's error would name the word that is wrong.
+fn parse(text: &[u8]) -> Option<Mnemonic> {
+    let words: Vec<&str> = std::str::from_utf8(text).ok()?.split_whitespace().collect();
+    words.join(" ").parse().ok()
 }
 
 /// Signs a taproot input of a PSBT by its key path, and finalises the input.
@@ -290,6 +282,8 @@ mod tests {
     const WORDS: &str =
         "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
 
+    use std::os::unix::fs::PermissionsExt;
+
     fn set_mode(path: &Path, mode: u32) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -311,7 +305,9 @@ mod tests {
         for mode in [0o640, 0o604, 0o660] {
             set_mode(&path, mode);
             let error = Keys::read(&path, NetworkKind::Test).unwrap_err();
-            assert!(matches!(error, KeyError::Readable { mode: got, .. } if got == mode));
+            assert!(
+                matches!(error, KeyError::File(SecretFileError::Readable { mode: got, .. }) if got == mode)
+            );
         }
     }
 
@@ -328,8 +324,52 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             set_mode(&path, 0o600);
             let error = Keys::read(&path, NetworkKind::Test).unwrap_err();
-            assert!(matches!(error, KeyError::Words { .. }), "{text}");
+            let is_long = matches!(error, KeyError::File(SecretFileError::Long { .. }));
+            assert!(is_long || matches!(error, KeyError::Words { .. }), "{text}");
             assert!(!error.to_string().contains("abandon"));
+        }
+    }
+
+    #[test]
+    fn seeds_are_made_and_imported_with_12_and_24_words() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, count, expected) in [
+            ("twelve", WordCount::Twelve, 12),
+            ("more", WordCount::TwentyFour, 24),
+        ] {
+            let path = dir.path().join(name);
+            let made = Keys::generate(&path, NetworkKind::Test, count).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.split_whitespace().count(), expected);
+            assert!(Keys::generate(&path, NetworkKind::Test, count).is_err());
+            let copy = dir.path().join(format!("{name}-copy"));
+            let spaced = format!("  {}\n\n", text.trim().replace(' ', "\n\t"));
+            let imported = Keys::import(&copy, NetworkKind::Test, spaced.as_bytes()).unwrap();
+            assert_eq!(imported.key(3), made.key(3));
+            assert_eq!(std::fs::read_to_string(&copy).unwrap(), text);
+            assert!(Keys::import(&copy, NetworkKind::Test, text.as_bytes()).is_err());
+        }
+        let fifteen = Mnemonic::from_entropy(&[7; 20]).unwrap().to_string();
+        let wrong = WORDS.replace("about", "abandon");
+        for text in ["", &fifteen, &wrong, "abandon \u{ff}"] {
+            let path = dir.path().join("wrong");
+            let error = Keys::import(&path, NetworkKind::Test, text.as_bytes()).unwrap_err();
+            assert!(matches!(error, KeyError::Import), "{text}");
+            assert!(!format!("{error} {error:?}").contains("abandon"));
+            assert!(!path.exists());
+        }
+    }
+
+    /// The first account of wallets for Ethereum with these words, as they all show it.
+    #[test]
+    fn derivation_agrees_with_bip44() {
+        for network in [NetworkKind::Main, NetworkKind::Test] {
+            let keys = Keys::from_words(&WORDS.parse().unwrap(), network);
+            let secret = keys.secret_at(&"m/44'/60'/0'/0/0".parse().unwrap());
+            assert_eq!(
+                secret.display_secret().to_string(),
+                "1ab42cc412b618bdea3a599e3c9bae199ebf030895b039e9db1e30dafb12b727"
+            );
         }
     }
 

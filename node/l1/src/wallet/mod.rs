@@ -39,7 +39,7 @@ pub(crate) use self::fund::{EMPTY_WITNESS, SMALLEST_CHANGE, fee};
 use self::persist::WalletFile;
 pub use self::{
     fund::{Foreign, FundError, Funded, Funding, KEY_PATH_WITNESS, SignedTx},
-    keys::{KeyError, Keys, sign_key_path, sign_leaf},
+    keys::{KeyError, Keys, WordCount, sign_key_path, sign_leaf},
     mempool::MempoolError,
     persist::PersistError,
 };

@@ -1,0 +1,35 @@
+//! The bridge as its users have it: deposits, refunds, withdrawals (docs/bridge.md, docs/cli.md).
+
+mod address;
+mod amount;
+mod balance;
+mod deposit;
+mod error;
+mod keys;
+mod node;
+mod session;
+mod stage;
+mod status;
+mod store;
+mod tag;
+mod terms;
+mod withdraw;
+mod withdrawal;
+
+pub use address::{is_supported, parse_l1_address, parse_l2_address};
+pub use amount::parse_amount;
+pub use balance::{BalanceView, withdrawal_views};
+pub use deposit::{DepositRequest, PayTo};
+pub use error::{ExitKind, UserError};
+pub use keys::UserKeys;
+pub use node::{L2Block, MintedDeposit, Node, Payout, RequestedIn, WithdrawalAnswer};
+pub use session::{Refusal, Session, SessionConfig};
+pub use stage::{Around, InMempool, Stage, stage};
+pub use status::DepositView;
+pub use store::{Deposit, Request, Spend, SpendKind, StoreError, UserStore};
+pub use tag::{Order, accept_txid};
+pub use terms::Terms;
+pub use withdraw::{
+    Requested, Resumed, SignedRequest, WithdrawRequest, resume_requests, send_withdraw, sign_withdraw,
+};
+pub use withdrawal::{BlockState, PAYOUT_WINDOW, WithdrawStage, WithdrawView};

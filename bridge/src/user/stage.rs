@@ -1,0 +1,504 @@
+//! The stages of a deposit, and which one it is at.
+
+use std::fmt;
+
+use alloy_primitives::B256;
+use bitcoin::{OutPoint, Txid};
+use serde::Serialize;
+
+use super::Terms;
+use super::node::MintedDeposit;
+use super::session::Refusal;
+use super::store::{Deposit, Spend, SpendKind};
+use super::tag::accept_txid;
+
+/// Where a deposit stands, and what is waited for. Heights are L1 heights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "stage", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Stage {
+    /// It is kept here, and Bitcoin Core does not have it.
+    Unsent {
+        /// Why Core does not take it.
+        reason: Option<String>,
+    },
+    /// The end: another transaction has spent its coins, so there never will be this deposit.
+    Lost {
+        /// Why Core does not take it.
+        reason: String,
+    },
+    /// It waits for a block.
+    Mempool,
+    /// It waits until the members look at it.
+    Confirming {
+        /// Confirmations.
+        confirmations: u32,
+        /// How many it needs.
+        needed: u32,
+        /// How many are missing.
+        blocks_left: u32,
+    },
+    /// It waits for the members' accept.
+    WaitingForAccept {
+        /// What the accept will be.
+        accept_txid: Txid,
+        /// The last height at which it counts.
+        last_height: u32,
+        /// Blocks until then.
+        blocks_left: u32,
+        /// The height after which members sign none.
+        members_sign_until_height: u32,
+    },
+    /// The accept waits for a block.
+    AcceptInMempool {
+        /// The accept.
+        accept_txid: Txid,
+        /// The last height at which it counts.
+        last_height: u32,
+        /// Blocks until then.
+        blocks_left: u32,
+    },
+    /// The accept is in a block; the mint on L2 is waited for.
+    Accepted {
+        /// The accept.
+        accept_txid: Txid,
+        /// Its height.
+        accept_height: u32,
+        /// Its confirmations.
+        confirmations: u32,
+        /// Whether a node was asked.
+        node_asked: bool,
+    },
+    /// The end: it is on L2.
+    Minted {
+        /// The accept.
+        accept_txid: Txid,
+        /// Its height.
+        accept_height: u32,
+        /// The L2 block.
+        block: u64,
+        /// The L2 transaction.
+        transaction_hash: B256,
+        /// Whether the L2 transaction succeeded.
+        success: Option<bool>,
+    },
+    /// The accept came too late and minted nothing.
+    AcceptedTooLate {
+        /// The accept.
+        accept_txid: Txid,
+        /// Its height.
+        accept_height: u32,
+        /// The last height at which it would have counted.
+        last_height: u32,
+    },
+    /// Nobody can accept it any more; the refund is waited for.
+    Expired {
+        /// The first height at which it can be refunded.
+        refund_height: u32,
+        /// Blocks until a refund can be sent.
+        blocks_left: u32,
+    },
+    /// It can be taken back.
+    Refundable {
+        /// The first height at which that was so.
+        refund_height: u32,
+    },
+    /// The refund waits for a block.
+    RefundInMempool {
+        /// The refund.
+        refund_txid: Txid,
+    },
+    /// The end: it was taken back.
+    Refunded {
+        /// The refund.
+        refund_txid: Txid,
+        /// Its height.
+        refund_height: u32,
+        /// Its confirmations.
+        confirmations: u32,
+    },
+    /// All members together spent it for something else.
+    Spent {
+        /// What spent it.
+        txid: Txid,
+        /// Its height.
+        height: u32,
+    },
+}
+
+impl Stage {
+    /// Whether nothing more is waited for.
+    pub const fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost { .. }
+                | Self::Minted { .. }
+                | Self::AcceptedTooLate { .. }
+                | Self::Refunded { .. }
+                | Self::Spent { .. }
+        )
+    }
+
+    /// Whether the user has to act.
+    pub const fn is_users_turn(&self) -> bool {
+        matches!(self, Self::Refundable { .. } | Self::Unsent { reason: Some(_) })
+    }
+}
+
+/// What the mempool does to a deposit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InMempool {
+    /// Whether the deposit is there.
+    pub deposit: bool,
+    /// What spends it there.
+    pub spend: Option<(Txid, SpendKind)>,
+    /// Why Core does not take the deposit.
+    pub refusal: Option<Refusal>,
+}
+
+/// What is known beside the deposit itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Bitcoin's height.
+    pub tip: u32,
+    /// Confirmations that members wait for.
+    pub needed: u32,
+    /// The mempool.
+    pub mempool: InMempool,
+    /// The L2 transaction that minted it.
+    pub minted: Option<MintedDeposit>,
+    /// Whether a node was asked for it.
+    pub node_asked: bool,
+}
+
+/// Tells where a deposit stands.
+pub fn stage(terms: &Terms, outpoint: OutPoint, deposit: &Deposit, around: &Around) -> Stage {
+    let next = around.tip.saturating_add(1);
+    let depth = |height: u32| next.saturating_sub(height);
+    let Some(height) = deposit.height else {
+        return match (&around.mempool.deposit, &around.mempool.refusal) {
+            (true, _) => Stage::Mempool,
+            (false, Some(refusal)) if refusal.lost => Stage::Lost {
+                reason: refusal.reason.clone(),
+            },
+            (false, refusal) => Stage::Unsent {
+                reason: refusal.as_ref().map(|refusal| refusal.reason.clone()),
+            },
+        };
+    };
+    let last_height = height.saturating_add(terms.deposit_window);
+    let refund_height = height.saturating_add(terms.refund_delay.into());
+    if let Some(spend) = deposit.spend {
+        return spent_stage(deposit.counts, spend, last_height, around);
+    }
+    let in_time = next <= last_height && deposit.counts;
+    match around.mempool.spend {
+        Some((refund_txid, SpendKind::Refund)) => return Stage::RefundInMempool { refund_txid },
+        Some((accept_txid, SpendKind::Accept { .. })) if in_time => {
+            return Stage::AcceptInMempool {
+                accept_txid,
+                last_height,
+                blocks_left: last_height - around.tip,
+            };
+        }
+        _ => {}
+    }
+    let confirmations = depth(height);
+    if next >= refund_height {
+        Stage::Refundable { refund_height }
+    } else if !in_time {
+        Stage::Expired {
+            refund_height,
+            blocks_left: refund_height - next,
+        }
+    } else if confirmations < around.needed {
+        Stage::Confirming {
+            confirmations,
+            needed: around.needed,
+            blocks_left: around.needed - confirmations,
+        }
+    } else {
+        Stage::WaitingForAccept {
+            accept_txid: accept_txid(terms, outpoint, deposit.amount),
+            last_height,
+            blocks_left: last_height - around.tip,
+            members_sign_until_height: height.saturating_add(terms.deposit_window / 2),
+        }
+    }
+}
+
+/// Tells where a deposit stands that a block has spent.
+fn spent_stage(counts: bool, spend: Spend, last_height: u32, around: &Around) -> Stage {
+    let (txid, at) = (spend.txid, spend.height);
+    let confirmations = around.tip.saturating_add(1).saturating_sub(at);
+    match (spend.kind, &around.minted) {
+        (SpendKind::Refund, _) => Stage::Refunded {
+            refund_txid: txid,
+            refund_height: at,
+            confirmations,
+        },
+        (SpendKind::Other, _) => Stage::Spent { txid, height: at },
+        (SpendKind::Accept { .. }, Some(minted)) => Stage::Minted {
+            accept_txid: txid,
+            accept_height: at,
+            block: minted.block.number,
+            transaction_hash: minted.transaction_hash,
+            success: minted.success,
+        },
+        (SpendKind::Accept { .. }, None) if at > last_height || !counts => Stage::AcceptedTooLate {
+            accept_txid: txid,
+            accept_height: at,
+            last_height,
+        },
+        (SpendKind::Accept { .. }, None) => Stage::Accepted {
+            accept_txid: txid,
+            accept_height: at,
+            confirmations,
+            node_asked: around.node_asked,
+        },
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent { reason: None } => write!(f, "unsent: Bitcoin Core does not have it"),
+            Self::Unsent { reason: Some(reason) } => {
+                write!(f, "unsent: Bitcoin Core does not take it: {reason}")
+            }
+            Self::Lost { reason } => {
+                write!(f, "lost: another transaction has spent its coins ({reason})")
+            }
+            Self::Mempool => write!(f, "in the mempool: waiting for a block"),
+            Self::Confirming {
+                confirmations,
+                needed,
+                blocks_left,
+            } => write!(
+                f,
+                "{confirmations} of {needed} confirmations: {blocks_left} blocks until the members look at it"
+            ),
+            Self::WaitingForAccept {
+                accept_txid,
+                last_height,
+                blocks_left,
+                members_sign_until_height,
+            } => write!(
+                f,
+                "waiting for the members' accept, transaction {accept_txid}: it counts until height {last_height}, \
+                 {blocks_left} blocks left; members sign until height {members_sign_until_height}"
+            ),
+            Self::AcceptInMempool {
+                accept_txid,
+                last_height,
+                blocks_left,
+            } => write!(
+                f,
+                "accept {accept_txid} is in the mempool: it counts until height {last_height}, {blocks_left} blocks left"
+            ),
+            later => later.fmt_later(f),
+        }
+    }
+}
+
+impl Stage {
+    /// Writes the stages from the accept or the end of the window on.
+    fn fmt_later(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted {
+                accept_txid,
+                accept_height,
+                confirmations,
+                node_asked,
+            } => {
+                write!(
+                    f,
+                    "accepted by {accept_txid} at height {accept_height}, {confirmations} deep: waiting for L2"
+                )?;
+                if !node_asked {
+                    write!(f, " (give node_url to see it there)")?;
+                }
+                Ok(())
+            }
+            Self::Minted {
+                accept_txid,
+                accept_height,
+                block,
+                transaction_hash,
+                success,
+            } => {
+                write!(
+                    f,
+                    "minted in L2 block {block}, transaction {transaction_hash}; accepted by {accept_txid} at height \
+                     {accept_height}"
+                )?;
+                match success {
+                    Some(false) => write!(f, "; the L2 transaction failed"),
+                    _ => Ok(()),
+                }
+            }
+            Self::AcceptedTooLate {
+                accept_txid,
+                accept_height,
+                last_height,
+            } => write!(
+                f,
+                "accepted by {accept_txid} at height {accept_height}, after height {last_height}: it minted nothing"
+            ),
+            Self::Expired {
+                refund_height,
+                blocks_left,
+            } => write!(
+                f,
+                "expired: refundable in {blocks_left} blocks, at height {refund_height}"
+            ),
+            Self::Refundable { refund_height } => {
+                write!(f, "refundable since height {refund_height}: run `deposit refund`")
+            }
+            Self::RefundInMempool { refund_txid } => {
+                write!(f, "refund {refund_txid} is in the mempool: waiting for a block")
+            }
+            Self::Refunded {
+                refund_txid,
+                refund_height,
+                confirmations,
+            } => write!(
+                f,
+                "refunded by {refund_txid} at height {refund_height}, {confirmations} deep"
+            ),
+            Self::Spent { txid, height } => {
+                write!(f, "spent by all members in {txid} at height {height}")
+            }
+            Self::Unsent { .. }
+            | Self::Lost { .. }
+            | Self::Mempool
+            | Self::Confirming { .. }
+            | Self::WaitingForAccept { .. }
+            | Self::AcceptInMempool { .. } => fmt::Display::fmt(self, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash;
+    use bitcoin::{Amount, ScriptBuf};
+    use proptest::prelude::*;
+
+    use super::super::node::L2Block;
+    use super::super::terms::tests::terms;
+    use super::*;
+
+    fn deposit(height: Option<u32>, spend: Option<Spend>) -> Deposit {
+        Deposit {
+            tag: ScriptBuf::new(),
+            key: 0,
+            amount: Amount::from_sat(50_000),
+            counts: true,
+            height,
+            spend,
+            transaction: None,
+            refund: None,
+        }
+    }
+
+    fn at(tip: u32) -> Around {
+        Around {
+            tip,
+            needed: 6,
+            ..Around::default()
+        }
+    }
+
+    fn name(deposit: &Deposit, around: &Around) -> String {
+        let stage = stage(&terms(), OutPoint::null(), deposit, around);
+        let json = serde_json::to_value(stage).unwrap();
+        json["stage"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn stages_change_at_their_blocks() {
+        let made = deposit(None, None);
+        assert_eq!(name(&made, &at(10)), "unsent");
+        let mut seen = at(10);
+        seen.mempool.deposit = true;
+        assert_eq!(name(&made, &seen), "mempool");
+        let made = deposit(Some(1_000), None);
+        for (tip, expected) in [
+            (1_000, "confirming"),
+            (1_004, "confirming"),
+            (1_005, "waitingForAccept"),
+            (1_099, "waitingForAccept"),
+            (1_100, "expired"),
+            (1_198, "expired"),
+            (1_199, "refundable"),
+        ] {
+            assert_eq!(name(&made, &at(tip)), expected, "{tip}");
+        }
+        // Below the least amount, or not the first: nobody accepts it.
+        let ignored = Deposit {
+            counts: false,
+            ..made.clone()
+        };
+        assert_eq!(name(&ignored, &at(1_005)), "expired");
+        let txid = Txid::all_zeros();
+        let mut seen = at(1_010);
+        seen.mempool.spend = Some((txid, SpendKind::Accept { vout: 0 }));
+        assert_eq!(name(&made, &seen), "acceptInMempool");
+        seen.tip = 1_100;
+        assert_eq!(name(&made, &seen), "expired");
+        seen.tip = 1_199;
+        assert_eq!(name(&made, &seen), "refundable");
+        seen.mempool.spend = Some((txid, SpendKind::Refund));
+        assert_eq!(name(&made, &seen), "refundInMempool");
+    }
+
+    #[test]
+    fn what_spent_it_decides_the_end() {
+        let spent = |kind, height| {
+            let txid = Txid::all_zeros();
+            deposit(Some(1_000), Some(Spend { txid, kind, height }))
+        };
+        let accept = SpendKind::Accept { vout: 0 };
+        assert_eq!(name(&spent(accept, 1_100), &at(1_300)), "accepted");
+        assert_eq!(name(&spent(accept, 1_101), &at(1_300)), "acceptedTooLate");
+        assert_eq!(name(&spent(SpendKind::Refund, 1_200), &at(1_300)), "refunded");
+        assert_eq!(name(&spent(SpendKind::Other, 1_200), &at(1_300)), "spent");
+        let mut minted = at(1_300);
+        minted.minted = Some(MintedDeposit {
+            block: L2Block { number: 5 },
+            transaction_hash: B256::ZERO,
+            success: Some(true),
+        });
+        assert_eq!(name(&spent(accept, 1_100), &minted), "minted");
+    }
+
+    proptest! {
+        /// Time alone only moves a deposit on, and the blocks left lead to the block that is named.
+        #[test]
+        fn time_moves_on(height in 1..100_000_u32, tip in 1..101_000_u32, needed in 1..30_u32) {
+            let order = |stage: &Stage| match stage {
+                Stage::Confirming { .. } => 0,
+                Stage::WaitingForAccept { .. } => 1,
+                Stage::Expired { .. } => 2,
+                Stage::Refundable { .. } => 3,
+                other => panic!("{other:?}"),
+            };
+            let tip = height.max(tip);
+            let made = deposit(Some(height), None);
+            let look = |tip| stage(&terms(), OutPoint::null(), &made, &Around { needed, ..at(tip) });
+            prop_assert!(order(&look(tip)) <= order(&look(tip + 1)));
+            match look(tip) {
+                Stage::Expired { blocks_left, refund_height } => {
+                    prop_assert_eq!(order(&look(tip + blocks_left)), 3);
+                    prop_assert_eq!(order(&look(tip + blocks_left - 1)), 2);
+                    prop_assert_eq!(refund_height, tip + blocks_left + 1);
+                }
+                Stage::WaitingForAccept { blocks_left, last_height, .. } => {
+                    prop_assert_eq!(order(&look(tip + blocks_left)), 2);
+                    prop_assert_eq!(last_height, tip + blocks_left);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A Bitcoin Core, a chain file, and users with folders who run the binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bitcoin::address::NetworkUnchecked;
+use bitcoin::hashes::Hash;
+use bitcoin::key::{Keypair, Secp256k1};
+use bitcoin::{Address, Amount, Network, OutPoint, Psbt, Transaction, TxOut, Txid};
+use bitsect_bridge::user::{Order, Session, SessionConfig, Terms, UserKeys};
+use bitsect_l1::follower::FollowerConfig;
+use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
+use bitsect_l1::sender::FeePolicy;
+use bitsect_l1::wallet::sign_key_path;
+use serde_json::Value;
+
+pub const WINDOW: u32 = 10;
+pub const DELAY: u32 = 20;
+pub const NEEDED: u32 = 3;
+pub const TO: &str = "0x52908400098527886E0F7030069857D2E4169EE7";
+
+pub struct World {
+    pub dir: PathBuf,
+    pub core: Bitcoind,
+    pub vault: Keypair,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The output of a command that succeeded.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+
+    /// A refusal with a code and words.
+    pub fn refused(self, code: i32, words: &str) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.err.contains(words), "{words:?} in {}", self.err);
+        self
+    }
+}
+
+fn run(arguments: &[String], input: Option<&Path>) -> Done {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bitsect-bridge"));
+    command.args(arguments).env_clear();
+    command.stdin(match input {
+        Some(path) => Stdio::from(std::fs::File::open(path).unwrap()),
+        None => Stdio::null(),
+    });
+    let output = command.output().unwrap();
+    Done {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl World {
+    /// A chain from the tip on, and the user `ann` with 50 BTC.
+    pub async fn new(dir: &Path) -> Self {
+        let mut config = RegtestConfig::new(dir.join("core"));
+        // As on mainnet: what is not standard is not relayed.
+        config.args.push("-acceptnonstdtxn=0".to_owned());
+        let core = Bitcoind::start(config).await.unwrap();
+        core.mine(3).await.unwrap();
+        let vault = Keypair::from_seckey_slice(&Secp256k1::new(), &[7; 32]).unwrap();
+        let world = Self {
+            dir: dir.to_owned(),
+            core,
+            vault,
+        };
+        let start = world.core.tip().await.unwrap();
+        let hash = hex::encode(start.hash.to_byte_array());
+        let key = vault.x_only_public_key().0;
+        let chain = format!(
+            "version = 1\nname = \"test\"\n[execution]\nchain_id = 77\n[derive]\nnetwork = \"regtest\"\n\
+             vault_key = \"0x{key}\"\ndeposit_window = {WINDOW}\nrefund_delay = {DELAY}\nmin_deposit = 10000\n\
+             [derive.genesis_l1]\nheight = {}\nhash = \"0x{hash}\"\n",
+            start.height
+        );
+        std::fs::write(world.file("chain.toml"), chain).unwrap();
+        world.add_user("ann").await;
+        world
+    }
+
+    /// Makes a key file, and pays 50 BTC to its first address.
+    pub async fn add_user(&self, name: &str) {
+        let made = self.run(name, "key new --json").ok().json();
+        let address: Address<NetworkUnchecked> = made["bitcoinAddress"].as_str().unwrap().parse().unwrap();
+        self.core.fund(&address.assume_checked(), 1).await.unwrap();
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn arguments(&self, name: &str, command: &str) -> Vec<String> {
+        let mut arguments: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        let options = format!(
+            "--chain-file {} --key {} --data-dir {} --l1-url {} --l1-cookie-file {} \
+             --deposit-confirmations-blocks {NEEDED}",
+            self.file("chain.toml").display(),
+            self.file(&format!("{name}.key")).display(),
+            self.file(name).display(),
+            self.core.rpc_url(),
+            self.core.cookie().display(),
+        );
+        arguments.extend(options.split_whitespace().map(str::to_owned));
+        arguments
+    }
+
+    pub fn run(&self, name: &str, command: &str) -> Done {
+        run(&self.arguments(name, command), None)
+    }
+
+    pub fn run_with_input(&self, name: &str, command: &str, input: &Path) -> Done {
+        run(&self.arguments(name, command), Some(input))
+    }
+
+    pub fn terms(&self) -> Terms {
+        Terms::read(&self.file("chain.toml")).unwrap()
+    }
+
+    /// A user's folder, opened here instead of by a command.
+    pub async fn session(&self, name: &str) -> Session {
+        let terms = self.terms();
+        let keys = UserKeys::read(&self.file(&format!("{name}.key")), Network::Regtest).unwrap();
+        let config = SessionConfig {
+            client: self.core.client().clone(),
+            follower: FollowerConfig::default(),
+            fees: FeePolicy::default(),
+            max_fee: Amount::from_sat(50_000),
+            birthday: terms.start,
+        };
+        let mut session = Session::open(&self.file(name), terms, keys, config).unwrap();
+        session.next_tip().await.unwrap();
+        session
+    }
+
+    pub async fn mempool(&self) -> Vec<Txid> {
+        self.core.client().get_raw_mempool().await.unwrap()
+    }
+
+    /// Sends a deposit of 50,000 sats and gives its place.
+    pub fn deposit(&self, name: &str) -> OutPoint {
+        let sent = self.run(name, &format!("deposit send --json --to {TO} --amount 50000sats"));
+        sent.ok().json()["outpoint"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn status(&self, name: &str, outpoint: OutPoint) -> Value {
+        self.run(name, &format!("deposit status --json {outpoint}"))
+            .ok()
+            .json()
+    }
+
+    /// The members' accept of a deposit, signed, as docs/bridge.md has it.
+    pub fn accept(&self, outpoint: OutPoint, order: &Order, amount: Amount) -> Transaction {
+        use bitcoin::transaction::Version;
+        use bitcoin::{ScriptBuf, Sequence, TxIn, Witness, absolute::LockTime};
+        let terms = self.terms();
+        let output = |value, script_pubkey| TxOut { value, script_pubkey };
+        let accept = Transaction {
+            version: Version(3),
+            lock_time: LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output: outpoint,
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+                witness: Witness::new(),
+            }],
+            output: vec![
+                output(amount, terms.vault_script()),
+                output(Amount::ZERO, ScriptBuf::new_p2a()),
+            ],
+        };
+        let mut psbt = Psbt::from_unsigned_tx(accept).unwrap();
+        psbt.inputs[0].witness_utxo = Some(output(amount, order.address(&terms).script_pubkey()));
+        let root = order.spend_info(&terms).merkle_root();
+        sign_key_path(&mut psbt, 0, &self.vault, root).unwrap();
+        psbt.extract_tx_unchecked_fee_rate()
+    }
+}
