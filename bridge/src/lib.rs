@@ -39,3 +39,4 @@ pub mod setup;
 pub mod slot;
 pub mod transaction;
 pub mod user;
+pub mod vault;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
+use bitcoin::{OutPoint, Txid};
 use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::record::UnitRecord;
 use serde::Deserialize;
@@ -20,6 +21,42 @@ pub struct RpcChain {
     url: String,
     client: reqwest::Client,
     program: Option<Vec<u8>>,
+}
+
+/// A withdrawal as the chain has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AskedWithdrawal {
+    /// Its number.
+    pub id: u64,
+    /// What was given for it, in sats.
+    pub amount_sats: u64,
+    /// What the operator keeps of it, in sats.
+    pub fee_sats: u64,
+    /// The height of the origin when it was asked for.
+    pub l1_height: u32,
+    /// Where it is to be paid.
+    pub script_pub_key: Bytes,
+    /// Whether it was paid.
+    pub is_paid: bool,
+}
+
+/// What `rollup_vault` gives, as far as it is read.
+#[derive(Deserialize)]
+struct VaultAnswer {
+    outputs: Vec<OutputAnswer>,
+}
+
+#[derive(Deserialize)]
+struct OutputAnswer {
+    assigned: Option<TicketAnswer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TicketAnswer {
+    operator: Txid,
+    ticket_vout: u32,
 }
 
 /// A JSON-RPC answer.
@@ -124,6 +161,41 @@ impl RpcChain {
         let number = status.finalized.number;
         let units: Option<u64> = self.ask("rollup_unitOf", json!([number])).await?;
         Ok(units.unwrap_or_default())
+    }
+
+    /// Gives up to 100 withdrawals from a number on, as the chain has them that the node calls final.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn withdrawals(&self, from: u64) -> Result<Vec<AskedWithdrawal>, ChainError> {
+        self.ask("rollup_withdrawals", json!([from, 100, "finalized"]))
+            .await
+    }
+
+    /// Gives an operator's credit, in sats, as the chain has it that the node calls final, or less where the newest blocks
+    /// have less.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn credit(&self, operator: &Txid) -> Result<u64, ChainError> {
+        let mut least = u64::MAX;
+        for block in ["finalized", "latest"] {
+            let credit: u64 = self.ask("rollup_credit", json!([operator, block])).await?;
+            least = least.min(credit);
+        }
+        Ok(least)
+    }
+
+    /// Gives the tickets that vault outputs are assigned to in the newest block.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn assigned_tickets(&self) -> Result<Vec<OutPoint>, ChainError> {
+        let vault: VaultAnswer = self.ask("rollup_vault", json!([])).await?;
+        let tickets = vault.outputs.into_iter().filter_map(|output| output.assigned);
+        Ok(tickets
+            .map(|ticket| OutPoint::new(ticket.operator, ticket.ticket_vout))
+            .collect())
     }
 
     async fn read_record(

@@ -152,6 +152,12 @@ layer! {
     node_url: String, "BITSECT_BRIDGE_NODE_URL";
     /// Units after the next free slot's start that have to be final, and are claimed then; no claims without it.
     claim_after_units: u32, "BITSECT_BRIDGE_CLAIM_AFTER_UNITS";
+    /// The largest payout of a withdrawal, in sats.
+    max_payout_sats: u64, "BITSECT_BRIDGE_MAX_PAYOUT_SATS";
+    /// What of its money an operator keeps back from payouts, in sats.
+    reserve_sats: u64, "BITSECT_BRIDGE_RESERVE_SATS";
+    /// The smallest output of the vault that is worth a claim, in sats.
+    least_claim_sats: u64, "BITSECT_BRIDGE_LEAST_CLAIM_SATS";
     /// What is logged, as for tracing's EnvFilter: `info,bitsect_bridge=debug`.
     log: String, "BITSECT_BRIDGE_LOG";
     /// How it is logged.
@@ -243,6 +249,10 @@ impl Layer {
             fee_outputs: Some(4),
             // A package of 10 kvB at 10 sat/vB.
             fee_output_sats: Some(100_000),
+            max_payout_sats: Some(10_000_000_000),
+            // What a whole dispute may cost.
+            reserve_sats: Some(10_000_000),
+            least_claim_sats: Some(1_000_000),
             log: Some("info".into()),
             log_format: Some(LogFormat::Human),
             ..Self::default()

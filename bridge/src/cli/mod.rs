@@ -10,6 +10,7 @@ mod member;
 mod monitor;
 mod operator;
 mod user;
+mod vault;
 mod withdraw;
 
 use std::path::PathBuf;

@@ -17,12 +17,15 @@ use super::member::{
     birthday, block_at, client, data_dir, follower, given, read_deployment, read_keys, read_program,
 };
 use super::monitor::{Board, Monitor, Status, serve};
+use super::vault::Vault;
 use crate::chain::{Chain, RpcChain, Runner, RunnerConfig};
 use crate::committee::{Deployment, MemberKeys};
 use crate::daemon::{
     Claimant, Core, CoreConfig, Daemon, DaemonStore, Honest, Knowledge, Operator, ReadySlot, Shown,
 };
 use crate::setup::{Seat, Section, hand, open_wallet, ready, seat, sync, verify_outputs};
+use crate::user::Terms;
+use crate::vault::Accepting;
 
 /// How long a running operator may take to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,21 +110,31 @@ async fn operate(config: Config, stop: CancellationToken) -> eyre::Result<()> {
     let (shown, watched) = watch::channel(Shown::default());
     let monitor = Monitor::new(board, slots, watched, (hash, name));
     let monitor = Arc::new(monitor.wrap_err("failed to make the metrics")?);
-    let mut daemon = daemon(&config, parts, shown).await?;
+    let slots = &parts.slots;
+    let member = (&parts.deployment, parts.seat.member, &parts.keys);
+    let vault = Vault::open(&config, member, slots, &stop).await?;
+    let (mut daemon, signing) = daemon(&config, parts, vault, shown).await?;
     let serving = tokio::spawn(serve(listener, Arc::clone(&monitor), stop.clone()));
     let warning = tokio::spawn(monitor.warn());
-    let ended = daemon.run(&stop).await;
+    let ended = tokio::select! {
+        ended = daemon.run(&stop) => ended.wrap_err("failed to operate"),
+        ended = signing => ended,
+    };
     stop.cancel();
     warning.abort();
     serving.await.wrap_err("failed to serve the status")?;
-    ended.wrap_err("failed to operate")
+    ended
 }
 
 async fn daemon(
     config: &Config,
     parts: Parts,
+    vault: Option<Vault>,
     shown: watch::Sender<Shown>,
-) -> eyre::Result<Daemon<Claimant<Honest>>> {
+) -> eyre::Result<(
+    Daemon<Accepting<Claimant<Honest>>>,
+    impl Future<Output = eyre::Result<()>> + use<>,
+)> {
     let Parts {
         deployment,
         section,
@@ -136,7 +149,8 @@ async fn daemon(
     };
     let runner = Runner::new(&program, runner).wrap_err("failed to use the program")?;
     let chain = RpcChain::new(given(&config.layer.node_url, "node_url")?, Some(program))?;
-    let (core, store) = core(config, &deployment, &section, &keys, slots.clone()).await?;
+    let terms = vault.as_ref().map(|vault| vault.terms.clone());
+    let (core, store) = core(config, &deployment, &section, &keys, (slots.clone(), terms)).await?;
     let operator = Operator::new(
         hand(&deployment, &keys, store)?,
         B256::new(deployment.hash()?.0),
@@ -148,14 +162,31 @@ async fn daemon(
         Knowledge::new(truth, runner, slot.start_unit)
     });
     let knowledge = known.collect();
-    let units = config.layer.claim_after_units;
-    Ok(Daemon {
-        party: Claimant::new(operator, seat.operates, chain, units),
+    let (mut acceptor, mut bank, mut service) = (None, None, None);
+    if let Some(vault) = vault {
+        let parts = vault.parts(config, &deployment, (&core, &chain, seat.operates.clone()))?;
+        (acceptor, bank, service) = (Some(parts.0), Some(parts.1), Some(parts.2));
+    }
+    let party = Claimant::new(
+        operator,
+        seat.operates,
+        chain,
+        (config.layer.claim_after_units, bank),
+    );
+    let daemon = Daemon {
+        party: Accepting { party, acceptor },
         core,
         knowledge,
         fees: config.fee_outputs,
         shown,
-    })
+    };
+    let signing = async {
+        match service {
+            Some(service) => Ok(service.await?.wrap_err("failed to serve the committee")?),
+            None => std::future::pending().await,
+        }
+    };
+    Ok((daemon, signing))
 }
 
 /// Opens the part that deals with Bitcoin, after a look at the outputs that the slots spend.
@@ -164,7 +195,7 @@ async fn core(
     deployment: &Deployment,
     section: &Section,
     keys: &MemberKeys,
-    slots: Vec<ReadySlot>,
+    (slots, vault): (Vec<ReadySlot>, Option<Terms>),
 ) -> eyre::Result<(Core, DaemonStore)> {
     let network: Network = deployment.network;
     let client = client(config, network).await?;
@@ -181,6 +212,7 @@ async fn core(
     synced.wrap_err("failed to bring the wallet up to date")?;
     let core = CoreConfig {
         start: block_at(&client, "start_height", section.start_height).await?,
+        vault,
         client,
         follower: follower(config, network),
         carrier: CarrierConfig {

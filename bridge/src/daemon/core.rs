@@ -21,6 +21,8 @@ use super::watch::{Watch, WatchError};
 use crate::graph::{Signatures, SlotGraph};
 use crate::slot::{Actor, SlotState};
 use crate::transaction::Planned;
+use crate::user::Terms;
+use crate::vault::VaultState;
 
 /// Events that wait to be taken in: blocks come faster than they are looked through.
 const EVENTS: usize = 16;
@@ -141,6 +143,8 @@ pub struct CoreConfig {
     pub carrier: CarrierConfig,
     /// A block before the deployment's first output.
     pub start: BlockRef,
+    /// The chain's terms, where the vault is followed, too.
+    pub vault: Option<Terms>,
 }
 
 impl Core {
@@ -188,7 +192,7 @@ impl Core {
     ) -> Result<(Self, DaemonStore), DaemonError> {
         let store = DaemonStore::open(&folder.join(STORE_FILE), deployment)?;
         let graphs: Vec<Arc<SlotGraph>> = slots.iter().map(|slot| Arc::clone(&slot.graph)).collect();
-        let watch = Watch::open(store.clone(), &graphs, config.start)?;
+        let watch = Watch::open(store.clone(), &graphs, config.vault.clone(), config.start)?;
         let (_, events) = mpsc::channel(1);
         let mut core = Self {
             secp: Secp256k1::new(),
@@ -253,6 +257,21 @@ impl Core {
                 return Ok(at);
             }
         }
+    }
+
+    /// Gives the vault as it stands, where it is followed.
+    pub fn vault(&self) -> Option<&VaultState> {
+        self.watch.vault()
+    }
+
+    /// Gives the wallet, where there are funds.
+    pub fn wallet(&self) -> Option<&Arc<Wallet>> {
+        self.purse.as_ref().map(|purse| &purse.wallet)
+    }
+
+    /// Gives the client of Bitcoin Core.
+    pub const fn client(&self) -> &Client {
+        &self.config.client
     }
 
     /// Sends what waits, and raises fees.

@@ -60,6 +60,9 @@ pub enum PartyError {
     /// The chain failed.
     #[error(transparent)]
     Chain(#[from] crate::chain::ChainError),
+    /// Something about the vault failed.
+    #[error(transparent)]
+    Vault(#[from] crate::vault::BankError),
 }
 
 /// An operator of some slots.

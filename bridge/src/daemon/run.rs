@@ -318,6 +318,7 @@ impl PartyError {
         match self {
             Self::Daemon(error) => error.class(),
             Self::Chain(_) => FaultClass::Retry,
+            Self::Vault(error) => error.class(),
             Self::Hand(_) | Self::Act(_) => FaultClass::Stop,
         }
     }

@@ -9,6 +9,8 @@ use bitsect_l1::follower::{ChainBlock, Event};
 use super::store::{DaemonStore, DaemonStoreError, Seen};
 use crate::graph::SlotGraph;
 use crate::slot::SlotState;
+use crate::user::Terms;
+use crate::vault::VaultState;
 
 /// Why what was seen cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,7 @@ pub enum WatchError {
 pub struct Watch {
     store: DaemonStore,
     slots: Vec<Watched>,
+    vault: Option<WatchedVault>,
     blocks: Vec<BlockRef>,
 }
 
@@ -39,6 +42,24 @@ struct Watched {
     graph: Arc<SlotGraph>,
     state: SlotState,
     seen: Vec<(u32, Transaction)>,
+}
+
+#[derive(Debug)]
+struct WatchedVault {
+    state: VaultState,
+    seen: Vec<(u32, Transaction)>,
+}
+
+/// In the file, what stands for a slot where a transaction is about the vault.
+const VAULT: u32 = u32::MAX;
+
+impl WatchedVault {
+    fn replay(&mut self) {
+        self.state = self.state.restarted();
+        for (height, transaction) in &self.seen {
+            self.state.apply(transaction, *height);
+        }
+    }
 }
 
 impl Watched {
@@ -58,6 +79,7 @@ impl Watch {
     pub fn open(
         store: DaemonStore,
         graphs: &[Arc<SlotGraph>],
+        vault: Option<Terms>,
         start: BlockRef,
     ) -> Result<Self, DaemonStoreError> {
         let mut blocks = store.blocks()?;
@@ -72,15 +94,29 @@ impl Watch {
         });
         let mut watch = Self {
             slots: slots.collect(),
+            vault: vault.map(|terms| {
+                let tickets = graphs.iter().map(|graph| graph.spec.ticket);
+                WatchedVault {
+                    state: VaultState::new(terms, tickets.collect()),
+                    seen: Vec::new(),
+                }
+            }),
             blocks,
             store,
         };
         for (height, seen) in watch.store.seen()? {
-            if let Some(slot) = watch.slots.get_mut(seen.slot as usize) {
+            if seen.slot == VAULT {
+                let seen = (height, seen.transaction);
+                watch
+                    .vault
+                    .iter_mut()
+                    .for_each(|vault| vault.seen.push(seen.clone()));
+            } else if let Some(slot) = watch.slots.get_mut(seen.slot as usize) {
                 slot.seen.push((height, seen.transaction));
             }
         }
         watch.slots.iter_mut().for_each(Watched::replay);
+        watch.vault.iter_mut().for_each(WatchedVault::replay);
         Ok(watch)
     }
 
@@ -97,6 +133,11 @@ impl Watch {
     /// Gives a slot as it stands.
     pub fn state(&self, slot: usize) -> &SlotState {
         &self.slots[slot].state
+    }
+
+    /// Gives the vault as it stands, where it is followed.
+    pub fn vault(&self) -> Option<&VaultState> {
+        self.vault.as_ref().map(|vault| &vault.state)
     }
 
     /// Takes in what happened to the chain, and gives the slots that changed. Durable when it returns; a block twice does no
@@ -129,6 +170,16 @@ impl Watch {
         }
         let mut seen = Vec::new();
         for (index, transaction) in (0_u32..).zip(&block.block.txdata) {
+            if let Some(vault) = &mut self.vault
+                && vault.state.apply(transaction, at.height)
+            {
+                vault.seen.push((at.height, transaction.clone()));
+                seen.push(Seen {
+                    slot: VAULT,
+                    index,
+                    transaction: transaction.clone(),
+                });
+            }
             for (number, slot) in self.slots.iter_mut().enumerate() {
                 if slot.state.apply(&slot.graph, transaction, at.height) {
                     slot.seen.push((at.height, transaction.clone()));
@@ -160,6 +211,13 @@ impl Watch {
 
     /// Forgets what was seen from a height on, and gives the slots that changed.
     fn forget(&mut self, height: u32) -> Vec<usize> {
+        if let Some(vault) = &mut self.vault {
+            let before = vault.seen.len();
+            vault.seen.retain(|(at, _)| *at < height);
+            if vault.seen.len() < before {
+                vault.replay();
+            }
+        }
         let mut changed = Vec::new();
         for (number, slot) in self.slots.iter_mut().enumerate() {
             let before = slot.seen.len();

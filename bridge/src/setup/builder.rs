@@ -384,7 +384,7 @@ impl Builder for SetupBuilder {
 }
 
 /// Gives the form of the committee's key that signs for a way of spending.
-const fn tweak(path: Path) -> Tweak {
+pub const fn tweak(path: Path) -> Tweak {
     match path {
         Path::Leaf(_) => Tweak::Leaf,
         Path::Key(root) => Tweak::KeyPath(root),

@@ -20,12 +20,7 @@ impl Leaves {
         let stages = Stage::all(world.rounds).into_iter();
         Self(
             stages
-                .map(|stage| {
-                    (
-                        stage,
-                        verdicts(&program, world.rounds, (&start, None), stage),
-                    )
-                })
+                .map(|stage| (stage, verdicts(&program, world.rounds, (&start, None), stage)))
                 .collect(),
         )
     }

@@ -211,6 +211,7 @@ async fn challenger(world: &World, name: &str) -> (Core, bitcoin::key::Keypair) 
         .await
         .unwrap();
     let config = CoreConfig {
+        vault: None,
         client,
         follower: FollowerConfig::default(),
         carrier: CarrierConfig::default(),

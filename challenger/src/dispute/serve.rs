@@ -77,6 +77,7 @@ impl Start {
             follower: self.follower.clone(),
             carrier: self.carrier,
             start,
+            vault: None,
         };
         let (folder, hash, slots) = (&self.folder, self.deployed.hash, self.deployed.slots.clone());
         let failed = || format!("failed to use the folder {}", folder.display());

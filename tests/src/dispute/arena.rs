@@ -192,6 +192,7 @@ impl Arena {
 
     fn open(&self, side: Side) -> (Core, DaemonStore) {
         let config = CoreConfig {
+            vault: None,
             client: self.network.core.client().clone(),
             follower: FollowerConfig::default(),
             carrier: CarrierConfig::default(),

@@ -65,6 +65,7 @@ pub async fn start(
     let wallet = open_wallet(&folder, &keys, deployment.network, start)?;
     sync(stage.client.clone(), FollowerConfig::default(), &wallet).await?;
     let config = CoreConfig {
+        vault: None,
         client: stage.client.clone(),
         follower: FollowerConfig::default(),
         carrier: CarrierConfig::default(),

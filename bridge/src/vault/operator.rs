@@ -1,0 +1,377 @@
+//! What an operator does with the vault: it pays withdrawals, has vault outputs assigned to its slots, claims, and takes them.
+
+use std::collections::BTreeSet;
+
+use bitcoin::key::Secp256k1;
+use bitcoin::{Amount, OutPoint, ScriptBuf};
+use bitsect_judge::step::cut;
+use bitsect_l1::FaultClass;
+use bitsect_vm::chain::bridge::output_id;
+
+use super::accept::{named, vault_signings};
+use super::payout::{PayoutError, Payouts};
+use super::policy::{Choice, Means, Open, Policy, choose};
+use super::state::{Assigned, VaultState};
+use crate::chain::{Chain, ChainError, RpcChain};
+use crate::committee::{SignError, Signer};
+use crate::convert::chain_outpoint;
+use crate::daemon::{Core, DaemonError, Outgoing};
+use crate::graph::{Committee, End, GraphError, VaultGraph, VaultSigningId};
+use crate::slot::Main;
+
+/// Blocks that assignments and reimbursements should take at most: nothing is lost where they take more.
+const PATIENCE: u32 = 144;
+
+/// Why nothing can be done now.
+#[derive(Debug, thiserror::Error)]
+pub enum BankError {
+    /// The chain failed.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A payout failed.
+    #[error(transparent)]
+    Payout(#[from] PayoutError),
+    /// Signatures cannot be read.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// Values do not balance: our own fault.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Bitcoin, or the daemon's files.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+}
+
+impl BankError {
+    /// Returns what a loop does about the error.
+    pub fn class(&self) -> FaultClass {
+        match self {
+            Self::Chain(_) | Self::Sign(_) => FaultClass::Retry,
+            Self::Payout(PayoutError::Rpc(error)) => match error.class() {
+                FaultClass::Retry => FaultClass::Retry,
+                // What Bitcoin Core refuses now it may take later: a payout waits, the disputes go on.
+                FaultClass::Reset | FaultClass::Stop => FaultClass::Retry,
+            },
+            Self::Payout(PayoutError::Fund(_)) => FaultClass::Retry,
+            Self::Daemon(error) => error.class(),
+            Self::Payout(_) | Self::Graph(_) => FaultClass::Stop,
+        }
+    }
+}
+
+/// A claim that can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ripe {
+    /// Units, with the check.
+    pub count: u32,
+    /// The state after them.
+    pub state: [u8; 24],
+}
+
+/// An operator's side of the vault.
+#[expect(missing_debug_implementations, reason = "keys of a signer")]
+pub struct Bank {
+    payouts: Payouts,
+    policy: Policy,
+    signer: Signer,
+    chain: RpcChain,
+    /// Our slots, ascending.
+    slots: Vec<usize>,
+    /// The smallest vault output that is worth a claim.
+    least_claim: Amount,
+    /// The lowest withdrawal that may not be paid.
+    lowest: u64,
+    choice: Choice,
+}
+
+impl Bank {
+    /// Makes the side of an operator of these slots.
+    pub fn new(
+        (payouts, policy): (Payouts, Policy),
+        signer: Signer,
+        chain: RpcChain,
+        slots: Vec<usize>,
+        least_claim: Amount,
+    ) -> Self {
+        Self {
+            payouts,
+            policy,
+            signer,
+            chain,
+            slots,
+            least_claim,
+            lowest: 0,
+            choice: Choice::default(),
+        }
+    }
+
+    /// Gives which withdrawals were chosen last, and why others were not.
+    pub const fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Does once what is due for all slots: payouts, then an assignment.
+    ///
+    /// # Errors
+    /// [`BankError`].
+    pub async fn turn(&mut self, core: &mut Core) -> Result<(), BankError> {
+        self.pay(core).await?;
+        self.assign(core).await
+    }
+
+    async fn pay(&mut self, core: &Core) -> Result<(), BankError> {
+        let Some(wallet) = core.wallet() else {
+            return Ok(());
+        };
+        let (client, tip) = (core.client(), core.tip());
+        let (open, known) = self.open_withdrawals().await?;
+        let unpaid: BTreeSet<u64> = open.iter().map(|open| open.id).collect();
+        let is_paid = |id: u64| id < known && !unpaid.contains(&id);
+        let others = self.payouts.others(client).await?;
+        self.payouts
+            .advance((client, wallet), is_paid, &others, tip)
+            .await?;
+        let ours: BTreeSet<u64> = self
+            .payouts
+            .under_way()
+            .iter()
+            .flat_map(|payout| payout.paid.keys().copied())
+            .collect();
+        let open: Vec<Open> = open.into_iter().filter(|open| !ours.contains(&open.id)).collect();
+        let owed: Amount = self
+            .payouts
+            .under_way()
+            .iter()
+            .flat_map(|payout| payout.paid.values())
+            .map(|paid| paid.value)
+            .sum();
+        let credit = self.chain.credit(&self.payouts.operator()).await?;
+        let means = Means {
+            spendable: wallet.spendable(),
+            claimable: self
+                .claimable(core)
+                .checked_sub(owed + Amount::from_sat(credit))
+                .unwrap_or(Amount::ZERO),
+            rate: self.payouts.rate(client).await?,
+            tip,
+        };
+        self.choice = choose(&self.policy, &open, &means, &others);
+        for (id, reason) in &self.choice.left {
+            tracing::debug!(id, %reason, "a withdrawal is not paid now");
+        }
+        let waits = self
+            .payouts
+            .under_way()
+            .iter()
+            .any(|payout| !payout.is_confirmed(wallet));
+        if !waits && !self.choice.paid.is_empty() {
+            let chosen = self.choice.paid.clone();
+            self.payouts.pay((client, wallet), &chosen, tip).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the withdrawals that are not paid, from the lowest on, and the number of all that there are.
+    async fn open_withdrawals(&mut self) -> Result<(Vec<Open>, u64), ChainError> {
+        let (mut from, mut open) = (self.lowest, Vec::new());
+        loop {
+            let some = self.chain.withdrawals(from).await?;
+            let Some(last) = some.last() else { break };
+            from = last.id + 1;
+            let unpaid = some.into_iter().filter(|asked| !asked.is_paid);
+            open.extend(unpaid.map(|asked| Open {
+                id: asked.id,
+                amount: Amount::from_sat(asked.amount_sats),
+                fee: Amount::from_sat(asked.fee_sats),
+                l1_height: asked.l1_height,
+                script: ScriptBuf::from_bytes(asked.script_pub_key.to_vec()),
+            }));
+        }
+        self.lowest = open.first().map_or(from, |open| open.id);
+        Ok((open, from))
+    }
+
+    /// Our slots whose ticket is there and whose bond backs no claim.
+    fn free_slots(&self, core: &Core, vault: &VaultState) -> Vec<usize> {
+        let is_free = |slot: &usize| {
+            let graph = &core.slots()[*slot].graph;
+            let ticket = graph.spec.ticket;
+            core.state(*slot).main == Main::Bonded
+                && vault.assigned(*slot).is_none()
+                && ticket.is_some_and(|ticket| !core.is_under_way(ticket))
+        };
+        self.slots.iter().copied().filter(is_free).collect()
+    }
+
+    /// What credit could still get: the largest free outputs, one a free slot.
+    fn claimable(&self, core: &Core) -> Amount {
+        let Some(vault) = core.vault() else {
+            return Amount::ZERO;
+        };
+        let mut amounts: Vec<Amount> = vault.free().map(|(_, output)| output.amount).collect();
+        amounts.sort_unstable_by(|a, b| b.cmp(a));
+        amounts.into_iter().take(self.free_slots(core, vault).len()).sum()
+    }
+
+    /// Has the largest vault output that the credit covers assigned to the next free slot: one at a time, so that no credit is
+    /// counted twice.
+    async fn assign(&self, core: &mut Core) -> Result<(), BankError> {
+        let Some(vault) = core.vault() else {
+            return Ok(());
+        };
+        let Some(slot) = self.free_slots(core, vault).into_iter().next() else {
+            return Ok(());
+        };
+        if !self.is_settled(core, vault).await? {
+            return Ok(());
+        }
+        let credit = Amount::from_sat(self.chain.credit(&self.payouts.operator()).await?);
+        let fits = |amount: Amount| amount <= credit && amount >= self.least_claim;
+        let mut outputs: Vec<(OutPoint, Amount)> = vault
+            .free()
+            .filter(|(_, output)| fits(output.amount))
+            .map(|(outpoint, output)| (*outpoint, output.amount))
+            .collect();
+        outputs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (outpoint, amount) in outputs {
+            let Some((graph, signatures)) = self.graph(core, outpoint, amount).await? else {
+                continue;
+            };
+            let branch = graph.branch(slot as u32);
+            let Some(transaction) = branch.and_then(|branch| branch.signed_assignment(&signatures)) else {
+                continue;
+            };
+            core.submit(Outgoing {
+                label: format!("assignment of {outpoint} to slot {slot}"),
+                why: format!("{credit} of credit cover its {amount}"),
+                transaction,
+                fee: Amount::ZERO,
+                deadline: core.tip() + PATIENCE,
+            })?;
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Whether the chain has counted all our assignments that are on Bitcoin.
+    async fn is_settled(&self, core: &Core, vault: &VaultState) -> Result<bool, BankError> {
+        let tickets = self.slots.iter().filter_map(|slot| {
+            let ticket = core.slots()[*slot].graph.spec.ticket?;
+            Some((*slot, ticket, core.state(*slot).main))
+        });
+        let mut recent = Vec::new();
+        for (slot, ticket, main) in tickets {
+            match vault.assigned(slot) {
+                None if core.is_under_way(ticket) => return Ok(false),
+                Some(Assigned {
+                    output: Some(_),
+                    spend,
+                }) if main == Main::Bonded => recent.push((slot, ticket, spend)),
+                _ => {}
+            }
+        }
+        if recent.is_empty() {
+            return Ok(true);
+        }
+        let counted = self.chain.assigned_tickets().await?;
+        let behind = |(_, ticket, spend): &(usize, OutPoint, super::Spend)| {
+            !counted.contains(ticket) && core.tip() < spend.height + PATIENCE
+        };
+        Ok(!recent.iter().any(behind))
+    }
+
+    /// Gives the graph of a vault output, and its signatures; `None` where they are not there.
+    async fn graph(
+        &self,
+        core: &Core,
+        outpoint: OutPoint,
+        amount: Amount,
+    ) -> Result<Option<(VaultGraph, Committee<VaultSigningId>)>, BankError> {
+        let Some(vault) = core.vault() else {
+            return Ok(None);
+        };
+        let graphs = core.slots().iter().map(|slot| slot.graph.as_ref());
+        let graph = VaultGraph::build(&Secp256k1::new(), graphs, vault.spendable(outpoint, amount))?;
+        let stored = self.signer.stored(vault_signings(&graph)).await?;
+        let Some(stored) = stored else {
+            tracing::warn!(%outpoint, "there are no signatures for a vault output");
+            return Ok(None);
+        };
+        let signatures = named(&graph, stored);
+        Ok(Some((graph, signatures)))
+    }
+
+    /// Gives the claim that a slot is ripe for: its ticket was spent, and the chain that the node calls final has counted it
+    /// long enough.
+    ///
+    /// # Errors
+    /// Where the chain fails.
+    pub async fn ripe(&self, core: &Core, slot: usize) -> Result<Option<Ripe>, BankError> {
+        let ready = &core.slots()[slot];
+        let assigned = core.vault().and_then(|vault| vault.assigned(slot));
+        let (Some(_), Some(ticket)) = (assigned, ready.graph.spec.ticket) else {
+            return Ok(None);
+        };
+        let end = self.chain.finalized_units().await?;
+        let most = ready.graph.params.rounds.units_total();
+        let count = end
+            .checked_sub(ready.start_unit)
+            .and_then(|units| units.checked_add(1));
+        let Some(count) = count.filter(|count| *count < most) else {
+            return Ok(None);
+        };
+        let ticket = output_id(&chain_outpoint(&ticket));
+        let checked = self.chain.check(end, ticket).await?;
+        let after = checked
+            .map(|record| record.after)
+            .filter(|after| !after.is_zero());
+        Ok(after.map(|after| Ripe {
+            count: count as u32,
+            state: cut(&after),
+        }))
+    }
+
+    /// Takes the vault output that a slot's upheld claim is about.
+    ///
+    /// # Errors
+    /// [`BankError`].
+    pub async fn reimburse(&self, core: &mut Core, slot: usize) -> Result<(), BankError> {
+        let end = match core.state(slot).main {
+            Main::FinalisedFast => End::Fast,
+            Main::FinalisedSlow => End::Slow,
+            _ => return Ok(()),
+        };
+        let Some(vault) = core.vault() else {
+            return Ok(());
+        };
+        let Some(Assigned {
+            output: Some(outpoint),
+            ..
+        }) = vault.assigned(slot)
+        else {
+            return Ok(());
+        };
+        let Some(output) = vault.output(&outpoint).copied() else {
+            return Ok(());
+        };
+        if output.spent.is_some() || core.is_under_way(outpoint) {
+            return Ok(());
+        }
+        let Some((graph, signatures)) = self.graph(core, outpoint, output.amount).await? else {
+            return Ok(());
+        };
+        let branch = graph.branch(slot as u32);
+        let Some(transaction) = branch.and_then(|branch| branch.signed_reimbursement(end, &signatures))
+        else {
+            return Ok(());
+        };
+        core.submit(Outgoing {
+            label: format!("reimbursement of slot {slot}"),
+            why: format!("its claim ended, and {outpoint} is assigned to it"),
+            transaction,
+            fee: Amount::ZERO,
+            deadline: core.tip() + PATIENCE,
+        })?;
+        Ok(())
+    }
+}

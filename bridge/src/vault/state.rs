@@ -1,0 +1,225 @@
+//! The vault as a fold over confirmed transactions: deposits, vault outputs, tickets.
+
+use std::collections::BTreeMap;
+
+use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
+use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script, vault_spend_script};
+
+use crate::convert::chain_outpoint;
+use crate::transaction::Spent;
+use crate::user::{Order, Terms};
+
+/// How an output was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spend {
+    /// By which transaction.
+    pub txid: Txid,
+    /// In which L1 block.
+    pub height: u32,
+}
+
+/// A deposit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenDeposit {
+    /// What it says.
+    pub order: Order,
+    /// The output.
+    pub output: TxOut,
+    /// Its L1 block.
+    pub height: u32,
+    /// Its end.
+    pub spent: Option<Spend>,
+}
+
+/// An output of the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VaultOutput {
+    /// How much.
+    pub amount: Amount,
+    /// Its L1 block.
+    pub height: u32,
+    /// Its end.
+    pub spent: Option<Spend>,
+}
+
+/// Everything about the vault that Bitcoin shows.
+#[derive(Clone, Debug)]
+pub struct VaultState {
+    terms: Terms,
+    tickets: Vec<Option<OutPoint>>,
+    deposits: BTreeMap<OutPoint, OpenDeposit>,
+    outputs: BTreeMap<OutPoint, VaultOutput>,
+    assignments: BTreeMap<OutPoint, Assigned>,
+}
+
+/// What a ticket was spent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The vault output that the transaction names, where it is one.
+    pub output: Option<OutPoint>,
+    /// By which transaction.
+    pub spend: Spend,
+}
+
+impl VaultState {
+    /// Begins behind the chain's start, with the slots' tickets.
+    pub const fn new(terms: Terms, tickets: Vec<Option<OutPoint>>) -> Self {
+        Self {
+            terms,
+            tickets,
+            deposits: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            assignments: BTreeMap::new(),
+        }
+    }
+
+    /// Begins anew.
+    pub fn restarted(&self) -> Self {
+        Self::new(self.terms.clone(), self.tickets.clone())
+    }
+
+    /// Gives the chain's terms.
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Gives deposits, also those that came to an end.
+    pub fn deposits(&self) -> impl Iterator<Item = (&OutPoint, &OpenDeposit)> {
+        self.deposits.iter()
+    }
+
+    /// Gives the vault's outputs, also those that were spent.
+    pub fn outputs(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
+        self.outputs.iter()
+    }
+
+    /// Gives an output of the vault.
+    pub fn output(&self, outpoint: &OutPoint) -> Option<&VaultOutput> {
+        self.outputs.get(outpoint)
+    }
+
+    /// Tells what a slot's ticket was spent for.
+    pub fn assigned(&self, slot: usize) -> Option<Assigned> {
+        let ticket = self.tickets.get(slot)?.as_ref()?;
+        self.assignments.get(ticket).copied()
+    }
+
+    /// Gives the outputs of the vault that are there, and that no ticket was spent for.
+    pub fn free(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
+        let named = |outpoint: &OutPoint| self.assignments.values().any(|of| of.output == Some(*outpoint));
+        self.outputs
+            .iter()
+            .filter(move |(outpoint, output)| output.spent.is_none() && !named(outpoint))
+    }
+
+    /// Gives an output of the vault to be spent.
+    pub fn spendable(&self, outpoint: OutPoint, amount: Amount) -> Spent {
+        let script_pubkey = self.terms.vault_script();
+        let output = TxOut {
+            value: amount,
+            script_pubkey,
+        };
+        Spent::new(outpoint, output)
+    }
+
+    /// Takes in a confirmed transaction; tells whether it is about the vault.
+    pub fn apply(&mut self, transaction: &Transaction, height: u32) -> bool {
+        let txid = transaction.compute_txid();
+        let mut concerns = false;
+        let mut from_vault = false;
+        for (index, input) in transaction.input.iter().enumerate() {
+            let spent = &input.previous_output;
+            let spend = Spend { txid, height };
+            if let Some(output) = self.outputs.get_mut(spent) {
+                output.spent = Some(spend);
+                (concerns, from_vault) = (true, true);
+            } else if self.tickets.contains(&Some(*spent)) {
+                let output = self.named(transaction);
+                self.assignments.insert(*spent, Assigned { output, spend });
+                concerns = true;
+            } else if let Some(deposit) = self.deposits.get_mut(spent) {
+                deposit.spent = Some(spend);
+                concerns = true;
+                // As derivation has it: what a key path moves into the vault at the same place is accepted.
+                let is_key_path = input.witness.len() == 1;
+                let script = self.terms.vault_script();
+                if let Some(output) = transaction.output.get(index)
+                    && is_key_path
+                    && output.script_pubkey == script
+                {
+                    self.add(txid, index, output.value, height);
+                }
+            }
+        }
+        if from_vault {
+            self.moved(transaction, txid, height);
+        }
+        concerns | self.find_deposit(transaction, txid, height)
+    }
+
+    /// Finds the vault output that an assignment names.
+    fn named(&self, transaction: &Transaction) -> Option<OutPoint> {
+        let tag = |outpoint: &OutPoint| assignment_script(&chain_outpoint(outpoint));
+        let names = |outpoint: &&OutPoint| {
+            let tag = tag(outpoint);
+            transaction
+                .output
+                .iter()
+                .any(|output| output.script_pubkey.as_bytes() == tag)
+        };
+        self.outputs.keys().find(names).copied()
+    }
+
+    /// Takes in what a transaction that spends vault outputs adds to the vault.
+    fn moved(&mut self, transaction: &Transaction, txid: Txid, height: u32) {
+        let tag = vault_spend_script();
+        let is_tagged = transaction
+            .output
+            .iter()
+            .any(|output| output.script_pubkey.as_bytes() == tag);
+        let script = self.terms.vault_script();
+        let to_vault = transaction.output.iter().enumerate();
+        let to_vault: Vec<(usize, Amount)> = to_vault
+            .filter(|(_, output)| output.script_pubkey == script)
+            .map(|(vout, output)| (vout, output.value))
+            .collect();
+        if is_tagged && transaction.input.len() <= MAX_VAULT_OUTPUTS && to_vault.len() <= MAX_VAULT_OUTPUTS {
+            for (vout, amount) in to_vault {
+                self.add(txid, vout, amount, height);
+            }
+        }
+    }
+
+    fn add(&mut self, txid: Txid, vout: usize, amount: Amount, height: u32) {
+        let outpoint = OutPoint::new(txid, vout as u32);
+        self.outputs.insert(
+            outpoint,
+            VaultOutput {
+                amount,
+                height,
+                spent: None,
+            },
+        );
+    }
+
+    fn find_deposit(&mut self, transaction: &Transaction, txid: Txid, height: u32) -> bool {
+        let Some(order) = Order::of_transaction(transaction) else {
+            return false;
+        };
+        let script = order.address(&self.terms).script_pubkey();
+        let least = self.terms.min_deposit;
+        let mut outputs = (0..).zip(&transaction.output);
+        let found = outputs.find(|(_, output)| output.script_pubkey == script && output.value >= least);
+        let Some((vout, output)) = found else {
+            return false;
+        };
+        let deposit = OpenDeposit {
+            order,
+            output: output.clone(),
+            height,
+            spent: None,
+        };
+        self.deposits.insert(OutPoint::new(txid, vout), deposit);
+        true
+    }
+}
