@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitsect_bridge::chain::{Chain, RpcChain, Runner, RunnerConfig};
-use bitsect_bridge::committee::Deployment;
+use bitsect_bridge::committee::{Deployment, MemberKeys};
 use bitsect_bridge::daemon::DaemonStore;
 use bitsect_node::chain_file::ChainFile;
 use bitsect_node::cli::{block_on, init_logs};
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::chain::StoreChain;
 use crate::config::{Config, Layer, SlotFiles};
-use crate::dispute::{self, Deployed, Hands, Side};
+use crate::dispute::{self, Committee, Deployed, Hands, Side};
 use crate::explain::{Claimed, Explainer, Told, explain, stored, told};
 use crate::metrics::{EXPLAIN, Status};
 use crate::run::{Challenger, read_guest};
@@ -137,10 +137,21 @@ fn run(args: RunArgs) -> eyre::Result<()> {
         return Err(needs("run", "key_file"));
     };
     let chain_file = config.node.chain_file.clone();
+    let (listen, confirmations) = (config.committee_listen, config.deposit_confirmations);
     serve(config, |challenger| {
         let program = challenger.chain();
         let (deployment, deployed) = read_slots(&slots, &chain_file, program.program()?)?;
-        let hands = Hands::read(&key_file, &deployment)?;
+        let mut hands = Hands::read(&key_file, &deployment)?;
+        if let Some(listen) = listen {
+            hands.committee = Some(Committee {
+                deployment: deployment.clone(),
+                keys: MemberKeys::read(&key_file).wrap_err("failed to read the keys")?,
+                store: slots.committee_store.clone(),
+                chain_file: chain_file.clone(),
+                listen,
+                confirmations,
+            });
+        }
         let side = if args.dry_run {
             Side::DryRun(hands)
         } else {

@@ -34,6 +34,10 @@ bitsect_node::layer! {
     committee_store: PathBuf, "BITSECT_CHALLENGER_COMMITTEE_STORE";
     /// The member's key file; only `run` reads it.
     key_file: PathBuf, "BITSECT_CHALLENGER_KEY_FILE";
+    /// Where the member's signing service listens: deposits are signed with the other members there. Off when absent.
+    committee_listen: SocketAddr, "BITSECT_CHALLENGER_COMMITTEE_LISTEN";
+    /// Confirmations after which members look at a deposit.
+    deposit_confirmations_blocks: u32, "BITSECT_CHALLENGER_DEPOSIT_CONFIRMATIONS_BLOCKS";
     /// Height of an L1 block before the fee wallet's first coin [default: the deployment's start].
     wallet_start_height: u32, "BITSECT_CHALLENGER_WALLET_START_HEIGHT";
     /// Confirmed outputs that are kept ready to pay for moves.
@@ -67,6 +71,10 @@ pub struct Config {
     pub slots: Option<SlotFiles>,
     /// The member's key file.
     pub key_file: Option<PathBuf>,
+    /// Where the member's signing service listens.
+    pub committee_listen: Option<SocketAddr>,
+    /// Confirmations after which members look at a deposit.
+    pub deposit_confirmations: u32,
     /// The height of an L1 block before the fee wallet's first coin.
     pub wallet_start_height: Option<u32>,
     /// Outputs that pay for moves.
@@ -92,6 +100,8 @@ pub struct SlotFiles {
 
 /// Fee outputs: at most what one transaction of some 10 kvB makes.
 const FEE_OUTPUTS: RangeInclusive<u32> = 1..=200;
+/// Confirmations of a deposit.
+const CONFIRMATIONS: RangeInclusive<u32> = 1..=1_000;
 /// Sats of a fee output: below, its input costs a good part of it; above, it is a mistake.
 const FEE_OUTPUT_SATS: RangeInclusive<u64> = 1_000..=100_000_000;
 /// Sats per 1,000 vB: from what relays to what no market has seen.
@@ -108,6 +118,7 @@ impl Layer {
             alarm_after_seconds: Some(600),
             // A choice has some hundreds of vB, which a child at 100 sat/vB pays out of one; about a day of moves.
             fee_outputs: Some(8),
+            deposit_confirmations_blocks: Some(6),
             fee_output_sats: Some(50_000),
             max_fee_rate_sat_per_kvb: Some(500_000),
             ..Self::default()
@@ -131,6 +142,8 @@ impl Layer {
             deployment,
             committee_store,
             key_file,
+            committee_listen,
+            deposit_confirmations_blocks,
             wallet_start_height,
             fee_outputs,
             fee_output_sats,
@@ -143,6 +156,8 @@ impl Layer {
             log_format,
         } = self.over(Self::defaults());
         let seconds = within("alarm_after_seconds", alarm_after_seconds, &ALARM_AFTER_SECONDS)?;
+        let deposit = deposit_confirmations_blocks;
+        let deposit = within("deposit_confirmations_blocks", deposit, &CONFIRMATIONS)?;
         let count = within("fee_outputs", fee_outputs, &FEE_OUTPUTS)?;
         let sats = within("fee_output_sats", fee_output_sats, &FEE_OUTPUT_SATS)?;
         let rate = within("max_fee_rate_sat_per_kvb", max_fee_rate_sat_per_kvb, &FEE_RATES)?;
@@ -176,6 +191,8 @@ impl Layer {
             guest_file,
             slots,
             key_file,
+            committee_listen,
+            deposit_confirmations: deposit,
             wallet_start_height,
             fees: FeeOutputs {
                 count,

@@ -9,6 +9,7 @@ mod told;
 mod view;
 mod words;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bitcoin::key::Keypair;
@@ -46,6 +47,26 @@ pub struct Hands {
     pub pairs: Vec<Option<usize>>,
     /// The keys of the wallet that pays.
     pub wallet: Keys,
+    /// What it takes to sign deposits with the other members; none where it does not.
+    pub committee: Option<Committee>,
+}
+
+/// What a member signs deposits with.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "secrets")]
+pub struct Committee {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// The member's keys.
+    pub keys: MemberKeys,
+    /// The folder of its store.
+    pub store: PathBuf,
+    /// The chain file.
+    pub chain_file: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Confirmations after which it looks at a deposit.
+    pub confirmations: u32,
 }
 
 /// What is done about false claims, with the secrets that it takes.
@@ -177,6 +198,7 @@ impl Hands {
             key,
             pairs: seat.pairs,
             wallet: setup::wallet_keys(&keys, deployment.network),
+            committee: None,
         })
     }
 }

@@ -45,7 +45,7 @@ pub struct Devnet {
     /// Its cookie file.
     pub bitcoin_cookie: PathBuf,
     // Deleted last: the fields are dropped in order.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Devnet {
@@ -85,10 +85,15 @@ impl Devnet {
             verifier_metrics: String::new(),
             bitcoin: String::new(),
             bitcoin_cookie: PathBuf::new(),
-            _folder: folder,
+            folder,
         };
         devnet.wait_ready(&said).wrap_err_with(|| devnet.output())?;
         Ok(devnet)
+    }
+
+    /// Gives its folder.
+    pub fn dir(&self) -> PathBuf {
+        self.folder.path().join("devnet")
     }
 
     /// Gives the end of what the program said.

@@ -1,5 +1,6 @@
 //! Support for the end-to-end tests: a real Bitcoin Core, node processes, accounts, an RPC client.
 
+pub mod bridge;
 mod challenger;
 pub mod devnet;
 pub mod dispute;

@@ -46,7 +46,9 @@ impl Network {
             ..RegtestConfig::new(dir.path().join("bitcoin"))
         };
         let core = Bitcoind::start(config).await.expect("Bitcoin Core starts");
-        start_chain(&core, dir.path()).await.expect("a chain starts");
+        start_chain(&core, dir.path(), None)
+            .await
+            .expect("a chain starts");
         std::fs::write(dir.path().join(L1_URL_FILE), core.rpc_url()).expect("the RPC address is written");
         let mut file = ChainFile::read(&dir.path().join(CHAIN_FILE)).expect("the chain file is read");
         if let Some(window) = options.sequencing_window {

@@ -53,6 +53,7 @@ fn hands(arena: &Arena) -> Hands {
         key: arena.parties.key(side),
         pairs: vec![Some(0)],
         wallet: wallet.expect("the arena has paid it"),
+        committee: None,
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::config::Config;
 use super::member::{given, read_program};
-use crate::committee::{Deployment, Digest, Member, chain_file_hash};
+use crate::committee::{Aggregate, Deployment, Digest, Member, chain_file_hash};
 use crate::params::{Params, Rounds};
 use crate::setup::{Section, SlotEntry, program_hash};
 
@@ -127,18 +127,39 @@ impl ParamsArgs {
     }
 }
 
-/// Prints the file.
-pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
-    let program = read_program(config)?;
-    let chain = chain_file_hash(given(&config.layer.chain_file, "chain_file")?);
-    let chain = chain.wrap_err("failed to make the deployment")?;
+/// Arguments of `vault-key`.
+#[derive(Debug, Args)]
+pub(super) struct VaultKeyArgs {
+    /// Files with what `committee keygen` printed.
+    #[arg(long = "members", required = true, num_args = 1..)]
+    members: Vec<PathBuf>,
+}
+
+/// Prints the members' key, 64 hexadecimal digits.
+pub(super) fn show_vault_key(args: &VaultKeyArgs) -> eyre::Result<()> {
+    let keys = read_members(&args.members)?;
+    let key = Aggregate::of_keys(keys.into_iter().map(|member| member.signing));
+    println!("{}", key.wrap_err("failed to aggregate the members' keys")?.key());
+    Ok(())
+}
+
+fn read_members(paths: &[PathBuf]) -> eyre::Result<Vec<Member>> {
     let mut members = Vec::new();
-    for path in &args.members {
+    for path in paths {
         let failed = || format!("failed to read the entry {}", path.display());
         let text = std::fs::read_to_string(path).wrap_err_with(failed)?;
         let entry: Entry = toml::from_str(&text).wrap_err_with(failed)?;
         members.extend(entry.member);
     }
+    Ok(members)
+}
+
+/// Prints the file.
+pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
+    let program = read_program(config)?;
+    let chain = chain_file_hash(given(&config.layer.chain_file, "chain_file")?);
+    let chain = chain.wrap_err("failed to make the deployment")?;
+    let members = read_members(&args.members)?;
     let section = Section {
         program: program_hash(&program),
         start_height: args.start_height,

@@ -57,6 +57,8 @@ enum Command {
     Address(member::AddressArgs),
     /// Makes a deployment file of members' entries.
     Deployment(deployment::DeploymentArgs),
+    /// Prints the key of all members together: the chain file's vault_key.
+    VaultKey(deployment::VaultKeyArgs),
     /// Makes and shows a user's key file.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -95,6 +97,7 @@ impl Cli {
                 Command::Claims(args) => claims::show(args, &config, stop).await,
                 Command::Address(args) => member::show_address(args, &config),
                 Command::Deployment(args) => deployment::make(args, &config),
+                Command::VaultKey(args) => deployment::show_vault_key(&args),
                 Command::Key(command) => key::run(command, &config, &stop).await,
                 Command::Deposit(command) => deposit::run(command, &config, &stop).await,
                 Command::Withdraw(command) => withdraw::run(command, &config, &stop).await,

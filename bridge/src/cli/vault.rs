@@ -9,33 +9,16 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::member::{data_dir, given};
 use crate::chain::RpcChain;
-use crate::committee::{Deployment, MemberId, MemberKeys, Role, SignerError};
+use crate::committee::{Deployment, MemberId, MemberKeys, SignerError};
 use crate::daemon::{Core, ReadySlot};
 use crate::user::Terms;
 use crate::vault::{Acceptor, Bank, Payouts, Policy, Signing, Turns};
-
-/// Blocks from one operator's turn to the next one's.
-const TURN_BLOCKS: u32 = 6;
 
 /// An operator's part of the vault, before its daemon runs.
 pub(super) struct Vault {
     signing: Signing,
     pub(super) terms: Terms,
     turns: Turns,
-}
-
-/// Gives a member's turn among the operators.
-fn turns(deployment: &Deployment, member: MemberId) -> Turns {
-    let operators: Vec<MemberId> = deployment
-        .ids()
-        .filter(|id| deployment.member(*id).role == Role::Operator)
-        .collect();
-    let ours = operators.iter().position(|id| *id == member);
-    Turns {
-        operators: operators.len() as u32,
-        ours: ours.map(|ours| ours as u32),
-        blocks: TURN_BLOCKS,
-    }
 }
 
 impl Vault {
@@ -67,7 +50,7 @@ impl Vault {
         Ok(Some(Self {
             signing: signing.wrap_err("failed to start the signing service")?,
             terms,
-            turns: turns(deployment, member),
+            turns: Turns::of(deployment, member),
         }))
     }
 

@@ -36,7 +36,15 @@ impl Aggregate {
     /// # Errors
     /// [`AggregateError::Infinity`].
     pub fn new(deployment: &Deployment) -> Result<Self, AggregateError> {
-        let mut shares: Vec<Point> = deployment.members.iter().map(|m| point(&m.signing)).collect();
+        Self::of_keys(deployment.members.iter().map(|member| member.signing))
+    }
+
+    /// Aggregates members' shares.
+    ///
+    /// # Errors
+    /// [`AggregateError::Infinity`].
+    pub fn of_keys(signing: impl IntoIterator<Item = PublicKey>) -> Result<Self, AggregateError> {
+        let mut shares: Vec<Point> = signing.into_iter().map(|key| point(&key)).collect();
         shares.sort();
         let context = KeyAggContext::new(shares).map_err(|_| AggregateError::Infinity)?;
         let key = x_only(&context);

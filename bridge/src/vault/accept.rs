@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::state::{OpenDeposit, VaultState};
-use crate::committee::{SignError, SignRequest, Signer, Signing, Tweak};
+use crate::committee::{Deployment, MemberId, Role, SignError, SignRequest, Signer, Signing, Tweak};
 use crate::connector::{Funds, Path, key_witness};
 use crate::daemon::{Core, DaemonError, Knowledge, Outgoing, Party, PartyError, ReadySlot, Wanted};
 use crate::graph::{Committee, GraphError, VaultGraph, VaultSigningId, balanced};
@@ -37,7 +37,24 @@ pub struct Turns {
     pub blocks: u32,
 }
 
+/// Blocks from one operator's turn to the next one's.
+const TURN_BLOCKS: u32 = 6;
+
 impl Turns {
+    /// Gives a member's turn.
+    pub fn of(deployment: &Deployment, member: MemberId) -> Self {
+        let ids = deployment.ids();
+        let operators: Vec<MemberId> = ids
+            .filter(|id| deployment.member(*id).role == Role::Operator)
+            .collect();
+        let ours = operators.iter().position(|id| *id == member);
+        Self {
+            operators: operators.len() as u32,
+            ours: ours.map(|ours| ours as u32),
+            blocks: TURN_BLOCKS,
+        }
+    }
+
     /// Gives the blocks until it is our turn.
     fn wait(&self, outpoint: &OutPoint) -> u32 {
         let operators = self.operators.max(1);

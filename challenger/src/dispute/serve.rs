@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use bitsect_bridge::chain::{Chain, Runner};
+use bitsect_bridge::committee::SignerError;
 use bitsect_bridge::daemon::{
     Challenger, Core, CoreConfig, Daemon, FeeOutputs, Knowledge, Party, Shown, Watcher,
 };
 use bitsect_bridge::setup::sync;
 use bitsect_bridge::slot::Hand;
+use bitsect_bridge::user::Terms;
+use bitsect_bridge::vault::{Accepting, Acceptor, Signing, Turns};
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::rpc::Client;
@@ -18,10 +21,12 @@ use bitsect_l1::wallet::Wallet;
 use bitsect_l1::{BlockRef, FaultClass};
 use bitsect_node::engine::EngineStatus;
 use eyre::WrapErr;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Deployed, Hands, Side};
+use super::{Committee, Deployed, Hands, Side};
 
 /// The fee wallet's file.
 const WALLET_FILE: &str = "wallet.redb";
@@ -72,7 +77,7 @@ impl Start {
 
     async fn open_and_serve(&self, stop: &CancellationToken) -> eyre::Result<()> {
         let start = block_at(&self.client, self.deployed.start_height).await?;
-        let config = CoreConfig {
+        let mut config = CoreConfig {
             client: self.client.clone(),
             follower: self.follower.clone(),
             carrier: self.carrier,
@@ -98,11 +103,49 @@ impl Start {
             }
             Side::Run(hands) => {
                 let wallet = self.wallet(hands, start).await?;
+                let committee = hands.committee.as_ref();
+                let terms = committee.map(|committee| Terms::read(&committee.chain_file));
+                config.vault = terms.transpose().wrap_err("failed to read the chain file")?;
                 let opened = Core::open(folder, config, hash, slots, wallet);
                 let (core, store) = opened.wrap_err_with(failed)?;
-                self.serve(core, party(hands, store), stop).await
+                let party = party(hands, store);
+                let Some(committee) = committee else {
+                    return self.serve(core, party, stop).await;
+                };
+                let (acceptor, service) = self.sign(committee, &core, stop).await?;
+                let acceptor = Some(acceptor);
+                tokio::select! {
+                    ended = service => ended?.wrap_err("failed to serve the committee"),
+                    served = self.serve(core, Accepting { party, acceptor }, stop) => served,
+                }
             }
         }
+    }
+
+    /// Starts to sign deposits with the other members.
+    async fn sign(
+        &self,
+        committee: &Committee,
+        core: &Core,
+        stop: &CancellationToken,
+    ) -> eyre::Result<(Acceptor, JoinHandle<Result<(), SignerError>>)> {
+        let listener = TcpListener::bind(committee.listen).await;
+        let listener = listener
+            .wrap_err_with(|| format!("failed to listen on {} (committee_listen)", committee.listen))?;
+        let files = (
+            committee.deployment.clone(),
+            committee.keys.clone(),
+            committee.store.clone(),
+        );
+        let started = Signing::start(files, listener, stop.child_token()).await;
+        let Signing { signer, service } = started.wrap_err("failed to start the signing service")?;
+        let member = committee.deployment.find(&committee.keys)?;
+        let turns = Turns::of(&committee.deployment, member);
+        let when = (committee.confirmations, turns);
+        Ok((
+            Acceptor::new(signer, core.slots().to_vec(), when, core.nudge()),
+            service,
+        ))
     }
 
     /// Opens the fee wallet, and brings it up to date: a new one may begin far below the slots.

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use alloy_primitives::B256;
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use clap::Args;
 use eyre::{WrapErr, bail};
@@ -66,6 +67,9 @@ pub struct DevnetArgs {
     /// Port of the verifier's metrics and health; 0 takes a free one.
     #[arg(long, default_value_t = 9546)]
     pub verifier_metrics_port: u16,
+    /// The x-only key of a committee, which accepts deposits then; without it everybody knows the key, for `devnet-deposit`.
+    #[arg(long)]
+    pub vault_key: Option<B256>,
     /// What is logged.
     #[arg(long, default_value = "warn")]
     pub log: String,
@@ -104,7 +108,7 @@ pub async fn run(args: DevnetArgs, shutdown: CancellationToken) -> eyre::Result<
     if args.data_dir.join(setup::CHAIN_FILE).exists() {
         catch_up(&bitcoind).await?;
     } else {
-        setup::start_chain(&bitcoind, &args.data_dir)
+        setup::start_chain(&bitcoind, &args.data_dir, args.vault_key)
             .await
             .wrap_err("failed to start the chain")?;
     }

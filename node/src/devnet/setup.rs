@@ -32,6 +32,10 @@ pub(super) fn vault_key() -> Keypair {
     Keypair::from_seckey_slice(&Secp256k1::new(), &VAULT_SECRET).expect("a test checks that it is a key")
 }
 
+fn known_key() -> B256 {
+    B256::new(vault_key().x_only_public_key().0.serialize())
+}
+
 /// Opens the wallet that users' commands pay from.
 pub(super) fn user_purse(
     client: &bitsect_l1::rpc::Client,
@@ -60,7 +64,7 @@ pub(super) fn first_block() -> BlockRef {
 ///
 /// # Errors
 /// When Bitcoin Core refuses something, or a file cannot be written.
-pub async fn start_chain(bitcoind: &Bitcoind, dir: &Path) -> eyre::Result<()> {
+pub async fn start_chain(bitcoind: &Bitcoind, dir: &Path, vault_key: Option<B256>) -> eyre::Result<()> {
     let client = bitcoind.client();
     let folder = dir.join("sequencer");
     let sequencer = Purse::open(
@@ -100,7 +104,7 @@ pub async fn start_chain(bitcoind: &Bitcoind, dir: &Path) -> eyre::Result<()> {
         chain_id: CHAIN_ID,
         network: L1Network::Regtest,
         baton: convert::chain_outpoint(&baton),
-        vault_key: B256::new(vault_key().x_only_public_key().0.serialize()),
+        vault_key: vault_key.unwrap_or_else(known_key),
         fee_vault_owner: ACCOUNTS[0].address,
         balances: ACCOUNTS.iter().map(|account| (account.address, wei)).collect(),
         gas_limit: 60_000_000,

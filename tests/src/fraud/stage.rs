@@ -25,7 +25,7 @@ impl Running {
         self.0.id()
     }
 
-    pub(super) fn start(mut command: Command) -> std::io::Result<Self> {
+    pub(crate) fn start(mut command: Command) -> std::io::Result<Self> {
         command.stdin(Stdio::null()).spawn().map(Self)
     }
 }
