@@ -9,53 +9,74 @@ use bitsect_tests::bridge::{BridgeNet, BridgeOptions, paying};
 use bitsect_tests::until;
 use serde_json::{Value, json};
 
-const DEPOSIT: u64 = 3_000_000;
+/// Two deposits: the credit of what is withdrawn covers the smaller one.
+const DEPOSITS: [u64; 2] = [3_000_000, 1_000_000];
+const WITHDRAWN: u64 = 2_900_000;
+const FEE: u64 = 5_000;
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Runs a command of a user's; where it fails, the members' logs say why.
+fn run(net: &BridgeNet, name: &str, args: &[&str]) -> Value {
+    let done = net.user(name, args);
+    done.unwrap_or_else(|error| {
+        let (operator, challenger) = (net.logged("operator"), net.logged("challenger"));
+        panic!("{name} {args:?}: {error:#}\noperator:\n{operator}\nchallenger:\n{challenger}")
+    })
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bitcoin_goes_to_l2_and_back() {
     let net = BridgeNet::start(&built::built(), &BridgeOptions::default()).await;
     let net = net.expect("a bridge starts");
-    let key = net.user("alice", &["key", "new"]).expect("a key");
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let key = run(&net, "alice", &["key", "new"]);
     let (address, account) = (text(&key["bitcoinAddress"]), text(&key["account"]));
     let paid = paying(&address, Amount::from_sat(10_000_000)).expect("an address");
     net.pay(vec![paid]).await.expect("money");
     // Onto L2, to the sat.
-    let amount = format!("{DEPOSIT}sats");
-    let deposit = net.user(
-        "alice",
-        &["deposit", "send", "--to", &account, "--amount", &amount, "--wait"],
-    );
-    let deposit = deposit.unwrap_or_else(|error| {
-        panic!(
-            "{error:#}\n{}\n{}",
-            net.logged("operator"),
-            net.logged("challenger")
-        )
-    });
-    assert_eq!(deposit["stage"], "minted", "{deposit}");
-    let balance = net.user("alice", &["balance"]).expect("a balance");
-    assert_eq!(balance["l2Sats"], json!(DEPOSIT), "{balance}");
-    // And back: a sat more than half for the fees of L2.
-    let key = net.user("bob", &["key", "new"]).expect("a key");
-    let to = text(&key["bitcoinAddress"]);
+    for sats in DEPOSITS {
+        let amount = format!("{sats}sats");
+        let deposit = run(
+            &net,
+            "alice",
+            &["deposit", "send", "--to", &account, "--amount", &amount, "--wait"],
+        );
+        assert_eq!(deposit["stage"], "minted", "{deposit}");
+    }
+    let deposited: u64 = DEPOSITS.iter().sum();
+    let balance = run(&net, "alice", &["balance"]);
+    assert_eq!(balance["l2Sats"], json!(deposited), "{balance}");
+    // And back: an operator pays all but its fee.
+    let to = text(&run(&net, "bob", &["key", "new"])["bitcoinAddress"]);
+    let (amount, fee) = (format!("{WITHDRAWN}sats"), format!("{FEE}sats"));
     let asked = [
-        "withdraw",
-        "request",
-        "--to",
-        &to,
-        "--amount",
-        "2900000sats",
-        "--fee",
-        "5000sats",
-        "--wait",
+        "withdraw", "request", "--to", &to, "--amount", &amount, "--fee", &fee, "--wait",
     ];
-    let withdrawal = net.user("alice", &asked);
-    let withdrawal = withdrawal.unwrap_or_else(|error| panic!("{error:#}\n{}", net.logged("operator")));
+    let withdrawal = run(&net, "alice", &asked);
     assert_eq!(withdrawal["stage"], "paid", "{withdrawal}");
-    let balance = net.user("bob", &["balance"]).expect("a balance");
-    assert_eq!(balance["confirmedSats"], json!(2_895_000), "{balance}");
-    let vault = net.rpc.get("rollup_vault", json!([])).await;
-    assert_eq!(vault["vaultSats"], json!(DEPOSIT), "{vault}");
-    println!("{vault}");
+    let balance = run(&net, "bob", &["balance"]);
+    assert_eq!(balance["confirmedSats"], json!(WITHDRAWN - FEE), "{balance}");
+    // The operator has a vault output assigned, claims, and takes it.
+    let vault = until("the reimbursement", || async {
+        let vault = net.rpc.get("rollup_vault", json!([])).await;
+        if vault["vaultSats"] == json!(DEPOSITS[0]) {
+            return Ok(vault);
+        }
+        let logged = net.logged("operator");
+        let said: Vec<&str> = logged.lines().rev().take(3).collect();
+        Err(format!("{vault}\n{said:?}"))
+    })
+    .await;
+    let credit = WITHDRAWN - DEPOSITS[1];
+    assert_eq!(
+        (
+            &vault["creditSats"],
+            &vault["pendingSats"],
+            &vault["inFlightSats"]
+        ),
+        (&json!(credit), &json!(0), &json!(0)),
+        "{vault}"
+    );
 }
