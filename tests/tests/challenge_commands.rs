@@ -168,7 +168,7 @@ impl World {
         let state = self.node.rpc.get("rollup_chainStateAt", json!([START])).await;
         let state = state["chainState"].as_str().expect("a state").to_owned();
         let make = format!(
-            "deployment --network regtest --chain-file {} --start-height {start} --slot olga:{START}:{state} \
+            "deployment --no-vault --network regtest --chain-file {} --start-height {start} --slot olga:{START}:{state} \
              --unit-rounds 2 --trace-rounds 11 --move-timeout-blocks 5 --challenge-window-blocks 8 \
              --bond-sats 2000000 --stake-sats 200000 --reward-sats 500000 --verdict-fee-sats 100000 --members{entries}",
             self.network.chain_path().display()

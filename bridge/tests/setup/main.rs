@@ -106,7 +106,7 @@ impl World {
         }
         let state = hex::encode(node::state(START));
         let line = format!(
-            "deployment --network regtest --chain-file {} --start-height {} --slot olga:{START}:{state} \
+            "deployment --no-vault --network regtest --chain-file {} --start-height {} --slot olga:{START}:{state} \
              --slot olga:{START}:{state} --unit-rounds 2 --trace-rounds 1 --move-timeout-blocks 10 \
              --challenge-window-blocks {WINDOW} --bond-sats 1000000 --stake-sats 100000 --reward-sats 200000 \
              --verdict-fee-sats 50000 --members {}",
