@@ -143,7 +143,11 @@ pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
         program: program_hash(&program),
         start_height: args.start_height,
         params: args.params.params(),
-        slots: args.slots.into_iter().map(|slot| slot.entry(!args.no_vault)).collect(),
+        slots: args
+            .slots
+            .into_iter()
+            .map(|slot| slot.entry(!args.no_vault))
+            .collect(),
     };
     let deployment = Deployment {
         network: args.network,
