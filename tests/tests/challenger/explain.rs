@@ -160,7 +160,7 @@ pub async fn transactions(chain: &Arc<dyn Chain>, params: &ChainParams, rpc: &Rp
         (count - 1, "transaction", "none")
     );
 
-    let input = unit_input(chain, unit, None)
+    let input = unit_input(chain.as_ref(), unit, None)
         .await
         .expect("an answer")
         .expect("the unit is done");
