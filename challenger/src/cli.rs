@@ -238,7 +238,7 @@ async fn explain_file(config: &Config, rpc_url: Option<String>, claimed: &Claime
         Ok(program) => Some(Runner::new(program, RunnerConfig::default())?),
         Err(_) => None,
     };
-    let explained = explain(chain.as_ref(), &file.params, runner.as_ref(), claimed).await;
+    let explained = explain(&chain, &file.params, runner.as_ref(), claimed).await;
     let explained = explained.wrap_err("failed to explain the claim")?;
     Ok(Told {
         explanation: serde_json::to_value(&explained)?,
@@ -258,7 +258,7 @@ async fn explain_slot(config: &Config, rpc_url: Option<String>, slot: usize) -> 
         return Err(needs("slot", "deployment"));
     };
     let file = ChainFile::read(&config.node.chain_file).wrap_err("failed to read the chain file")?;
-    let chain: Arc<dyn Chain> = true_chain(config, &file, rpc_url)?.into();
+    let chain = true_chain(config, &file, rpc_url)?;
     let (_, deployed) = read_slots(files, &config.node.chain_file, chain.program()?)?;
     let path = dispute::store_file(&config.node.data_dir)?;
     let failed = || format!("failed to use the challenger's file {}", path.display());
@@ -303,20 +303,20 @@ fn read_claim(path: &Path) -> eyre::Result<Claimed> {
 }
 
 /// Makes the chain that says what is true: a node's, or the challenger's own while it does not run.
-fn true_chain(config: &Config, file: &ChainFile, rpc_url: Option<String>) -> eyre::Result<Box<dyn Chain>> {
+fn true_chain(config: &Config, file: &ChainFile, rpc_url: Option<String>) -> eyre::Result<Arc<dyn Chain>> {
     let guest = read_guest(config)?;
     let unfit = "failed to write the chain's parameters into the program";
     if let Some(url) = rpc_url {
         let program = guest.map(|guest| bitsect_guest::params::write(&guest, &file.params));
         let program = program.transpose().wrap_err(unfit)?;
-        return Ok(Box::new(RpcChain::new(url, program)?));
+        return Ok(Arc::new(RpcChain::new(url, program)?));
     }
     let store = open_store(&config.node, file).wrap_err(
         "failed to use the challenger's own store: while a challenger runs there, name a node by --rpc-url",
     )?;
     let client = l1_client(&config.node)?;
     let chain = StoreChain::new(store, client, file.params.clone(), guest.as_deref()).wrap_err(unfit)?;
-    Ok(Box::new(chain))
+    Ok(Arc::new(chain))
 }
 
 fn status(args: &StatusArgs) -> eyre::Result<()> {

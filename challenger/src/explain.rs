@@ -10,14 +10,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bitsect_bridge::chain::{Chain, ChainError, RunError, Runner, Trace, TraceError, unit_input};
+use bitsect_bridge::chain::{
+    Chain, ChainError, RunError, Runner, Trace, TraceError, claimed_chain, unit_input,
+};
 use bitsect_vm::chain::ChainParams;
+use bitsect_vm::record::UnitRecord;
 use serde::Serialize;
 
 pub use claimed::{Claimed, ClaimedLog, ClaimedReceipt, ClaimedTrace, Prefix};
 pub use place::{Place, Places, executor};
 pub use slot::{BranchExplanation, Explainer, SlotExplanation, Told, published, stored, told};
-pub use unit::{Difference, Done, RecordFault, Work, execute, first_difference};
+pub use unit::{Check, Difference, Done, RecordFault, Work, execute, first_difference};
 
 /// Why a claim cannot be explained.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +85,8 @@ pub enum Verdict {
         wrong_from: u64,
         /// What was published there.
         claimed: Prefix,
-        /// What is true there.
-        expected: B256,
+        /// What is true there; none where the claim's check does not hold.
+        expected: Option<B256>,
     },
     /// The states are true, and one behind the claim's end does not repeat it.
     NotRepeated {
@@ -180,12 +183,14 @@ pub struct AtTransaction {
 /// # Errors
 /// See [`ExplainError`].
 pub async fn explain(
-    chain: &dyn Chain,
+    chain: &Arc<dyn Chain>,
     params: &ChainParams,
     runner: Option<&Runner>,
     claimed: &Claimed,
 ) -> Result<Explanation, ExplainError> {
-    let verdict = verdict(chain, claimed).await?;
+    let end = claimed.start.saturating_add(claimed.units);
+    let seen = claimed_chain(chain, claimed.check(), end);
+    let verdict = verdict(seen.as_ref(), claimed, end).await?;
     let unit = match &verdict {
         Verdict::Wrong {
             right_until,
@@ -193,27 +198,32 @@ pub async fn explain(
             ..
         } if wrong_from - right_until == 1 => {
             let unit = claimed.start.saturating_add(*right_until);
-            Some(unit_facts(chain, params, runner, claimed, unit).await?)
+            let record = seen.record(unit).await?.ok_or(ExplainError::Gone { unit })?;
+            Some(unit_facts(chain.as_ref(), params, runner, claimed, (unit, record)).await?)
         }
         _ => None,
     };
     Ok(Explanation { verdict, unit })
 }
 
-async fn verdict(chain: &dyn Chain, claimed: &Claimed) -> Result<Verdict, ExplainError> {
+async fn verdict(chain: &dyn Chain, claimed: &Claimed, end: u64) -> Result<Verdict, ExplainError> {
     // Asked for first: what is derived in between may only add units.
     let derived = chain.l1_height().await?;
     let have = chain.unit_count().await?;
     let mut right_until = 0;
     for (position, published) in claimed.positions() {
         let need = claimed.start.saturating_add(position);
-        let Some(expected) = chain.state(need).await? else {
+        let expected = chain.state(need).await?;
+        // A check that does not hold has a record, and no state after it.
+        let fails = expected.is_none() && need == end && claimed.ticket.is_some();
+        let is_done = expected.is_some() || fails && chain.record(need.saturating_sub(1)).await?.is_some();
+        if !is_done {
             return Ok(match claimed.height.filter(|height| derived >= *height) {
                 Some(height) => Verdict::Ahead { have, need, height },
                 None => Verdict::NotDerived { have, need },
             });
-        };
-        if !published.fits(&expected) {
+        }
+        if !expected.is_some_and(|expected| published.fits(&expected)) {
             return Ok(Verdict::Wrong {
                 right_until,
                 wrong_from: position,
@@ -234,9 +244,8 @@ async fn unit_facts(
     params: &ChainParams,
     runner: Option<&Runner>,
     claimed: &Claimed,
-    unit: u64,
+    (unit, record): (u64, UnitRecord),
 ) -> Result<UnitFacts, ExplainError> {
-    let record = chain.record(unit).await?.ok_or(ExplainError::Gone { unit })?;
     let true_input = record.input();
     let params = params.clone();
     let done = tokio::task::spawn_blocking(move || execute(&params, &record));

@@ -197,6 +197,10 @@ impl Contribution {
     fn operated(reader: &mut Reader<'_>, shape: &Shape) -> Result<Operated, ContributionError> {
         let bond = reader.outpoint("bond")?;
         let ticket = reader.outpoint("ticket")?;
+        // The chain takes the ticket's transaction for the operator: of another one it would spend another's credit.
+        if ticket.txid != bond.txid {
+            return Err(wrong("ticket", format!("an output of {}", bond.txid), ticket));
+        }
         let claim = ClaimKeys::decode(reader.take("claim keys", ClaimKeys::bytes())?)?;
         let length = ProverKeys::bytes(shape.rounds);
         let pairs = (0..shape.challengers).map(|_| {

@@ -16,6 +16,8 @@ use bitsect_bridge::params::{Params, Rounds};
 use bitsect_bridge::secret::{PairPath, PartySeed};
 use bitsect_judge::step::Cut;
 use bitsect_machine::Program as Elf;
+use bitsect_vm::chain;
+use bitsect_vm::chain::bridge::{OutputId, output_id};
 
 pub const START: u32 = 0x1_0000;
 
@@ -130,6 +132,24 @@ impl Parties {
 
 pub fn outpoint(number: u8) -> OutPoint {
     OutPoint::new(Txid::from_byte_array([number; 32]), 0)
+}
+
+/// The ticket of a slot.
+pub fn ticket(slot: u8) -> OutPoint {
+    OutPoint::new(Txid::from_byte_array([0x70; 32]), u32::from(slot))
+}
+
+/// Gives an outpoint as the chain has it.
+pub fn chain_outpoint(outpoint: &OutPoint) -> chain::OutPoint {
+    chain::OutPoint {
+        txid: outpoint.txid.to_byte_array().into(),
+        vout: outpoint.vout,
+    }
+}
+
+/// The name of a ticket.
+pub fn ticket_id(ticket: &OutPoint) -> OutputId {
+    output_id(&chain_outpoint(ticket))
 }
 
 pub fn program(words: &[u32]) -> Program {

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::on_bitcoin::OnBitcoin;
-use crate::program::{chain_of_arithmetic, chain_of_calls};
+use crate::program::{chain_of_arithmetic, chain_of_calls, chain_of_checks};
 use crate::referee::Referee;
 use crate::world::World;
 
@@ -80,18 +80,34 @@ fn no_game_refutes_an_honest_prover() {
     assert!(ended[&Stage::Final(Part::Step)] > 64 * 3 * 3 * 27, "{ended:?}");
 }
 
+/// Every game about a check, of a claim that is nothing else, and of one that has a unit before it.
+#[test]
+fn no_game_refutes_a_check_that_holds() {
+    let mut rng = StdRng::seed_from_u64(7);
+    for count in 1..=2 {
+        let mut world = chain_of_checks(&mut rng, 1).claimed(count);
+        let referee = Referee::new(&world);
+        let mut ended = BTreeMap::new();
+        let position = honest_branch(&world, count);
+        explore(&mut world, &referee, position, &mut |_, _| true, &mut ended);
+        assert_eq!(ended[&Stage::Final(Part::Link)], 3 * 27 * u64::from(count));
+    }
+}
+
 #[test]
 fn no_random_game_refutes_an_honest_prover() {
     let mut rng = StdRng::seed_from_u64(2);
     for seed in 0..24 {
         let mut own = StdRng::seed_from_u64(seed);
-        let mut world = if seed % 4 == 0 {
-            chain_of_calls(&mut own, 6)
-        } else {
-            chain_of_arithmetic(&mut own, 6)
+        let count = rng.random_range(1..=6);
+        let world = match seed % 4 {
+            0 => chain_of_calls(&mut own, 6),
+            1 => chain_of_checks(&mut own, 6),
+            _ => chain_of_arithmetic(&mut own, 6),
         };
+        let mut world = world.claimed(count);
         let referee = Referee::new(&world);
-        let position = honest_branch(&world, rng.random_range(1..=6));
+        let position = honest_branch(&world, count);
         let mut ended = BTreeMap::new();
         // Two or so options of each choice.
         let mut keeps = |position: &Position, _: u8| {
@@ -106,11 +122,20 @@ fn no_random_game_refutes_an_honest_prover() {
 #[test]
 fn a_true_claim_has_no_fault() {
     let mut rng = StdRng::seed_from_u64(3);
-    let mut world = chain_of_calls(&mut rng, 4);
+    let calls = chain_of_calls(&mut rng, 4);
+    has_no_fault(&mut rng, calls, 3, 300);
+    let checks = chain_of_checks(&mut rng, 14);
+    // The check alone, and as many units as a claim may have.
+    for count in [1, 5, 15] {
+        has_no_fault(&mut rng, checks.claimed(count), count, 100);
+    }
+}
+
+fn has_no_fault(rng: &mut StdRng, mut world: World, count: u32, games: u32) {
     let referee = Referee::new(&world);
     let bitcoin = OnBitcoin::new(&world);
-    for _ in 0..300 {
-        let mut position = honest_branch(&world, 3);
+    for _ in 0..games {
+        let mut position = honest_branch(&world, count);
         loop {
             let published = answer_of(&mut world, &position);
             position.publish(published).unwrap();

@@ -16,11 +16,14 @@ pub struct Leaves(BTreeMap<Stage, Vec<VerdictLeaf>>);
 impl Leaves {
     pub fn new(world: &World) -> Self {
         let program = Program::of(world.program.clone()).unwrap();
-        let start = cut(&world.states[0]);
+        let (start, check) = (cut(&world.states[0]), world.check());
         let stages = Stage::all(world.rounds).into_iter();
         Self(
             stages
-                .map(|stage| (stage, verdicts(&program, world.rounds, (&start, None), stage)))
+                .map(|stage| {
+                    let of_slot = (&start, check.as_ref());
+                    (stage, verdicts(&program, world.rounds, of_slot, stage))
+                })
                 .collect(),
         )
     }

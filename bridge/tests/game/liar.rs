@@ -103,6 +103,11 @@ impl Liar {
         }
     }
 
+    /// Learns what is true.
+    pub fn learn(&mut self, world: &World) {
+        self.store.merge(&world.store);
+    }
+
     /// Begins a game.
     pub fn begin(&mut self, style: Style) {
         self.style = style;
@@ -219,6 +224,7 @@ impl Liar {
                 .map_or(B256::ZERO, |input| B256::from_slice(&input[32..])),
             // Few of them: each is a run.
             5 => B256::from_slice(&world.inputs[0][32..]),
+            6 => position.check().unwrap_or(B256::repeat_byte(1)),
             _ => B256::repeat_byte(1),
         };
         let state = if !focused && self.rng.random_ratio(1, 40) {

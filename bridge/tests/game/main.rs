@@ -2,6 +2,7 @@
 //! prover publishes is refuted by no rule whatever is asked of it, and an honest challenger leads every liar to a rule that
 //! refutes it.
 
+mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod honest;

@@ -22,7 +22,9 @@ impl OnBitcoin {
         let parties = Parties::new(1);
         let params = params(world.rounds);
         let program = Program::of(world.program.clone()).unwrap();
-        let spec = parties.spec(&params, cut(&world.states[0]), outpoint(1), &[outpoint(2)]);
+        let mut spec = parties.spec(&params, cut(&world.states[0]), outpoint(1), &[outpoint(2)]);
+        spec.ticket = world.ticket;
+        assert_eq!(spec.check(), world.check());
         let graph = SlotGraph::build(&parties.secp, &program, params, spec).unwrap();
         Self {
             signatures: parties.sign(&graph),

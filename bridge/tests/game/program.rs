@@ -3,9 +3,11 @@
 use alloy_primitives::B256;
 use bitsect_bridge::params::Rounds;
 use bitsect_machine::Program;
+use bitsect_vm::check::check_advice;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::common::{ticket, ticket_id};
 use crate::store::{Leaf, Store};
 use crate::world::World;
 
@@ -51,7 +53,13 @@ fn mix(word: u32, offset: u32, base: u32) -> [u32; 4] {
     ]
 }
 
+/// To an instruction that many bytes on.
+fn bne(rs1: u32, rs2: u32, offset: u32) -> u32 {
+    (offset >> 5 & 63) << 25 | rs2 << 20 | rs1 << 15 | 1 << 12 | (offset >> 1 & 15) << 8 | 0x63
+}
+
 const ECALL: u32 = 0x73;
+const EBREAK: u32 = 0x0010_0073;
 const EXIT: [u32; 3] = [93 << 20 | 17 << 7 | 0x13, 10 << 7 | 0x13, ECALL];
 
 fn program(words: &[u32], constants: &[Leaf]) -> Program {
@@ -160,6 +168,40 @@ fn store(rng: &mut StdRng, rs2: u32) -> u32 {
     sw(rs2, offset, 8) & !0x7000 | kind << 12
 }
 
+/// Adds the advice to the chain state, and counts units, so that no advice repeats a state. A check it takes only where the ticket ends with the same word as the slot's: such
+/// tickets are those that have an assignment.
+pub fn checks() -> Program {
+    let compare = |word: u32, offset: u32| {
+        let at = 4 * word;
+        [lw(5, ADVICE + at, 0), lw(6, at, 8), bne(5, 6, offset)]
+    };
+    let work: Vec<u32> = (0..4)
+        .flat_map(|word| mix(word, ADVICE + 4 * word, 0))
+        .chain([lw(7, INPUT + 16, 0), addi(7, 7, 1), sw(7, OUTPUT + 16, 0)])
+        .chain(EXIT)
+        .collect();
+    let mut words = vec![lui(8, CONSTANTS)];
+    words.extend(compare(0, 28));
+    words.extend(compare(1, 16));
+    words.extend(compare(7, 4 + 4 * work.len() as u32));
+    words.extend(work);
+    words.push(EBREAK);
+    let mut constants = [0; 64];
+    constants[..32].copy_from_slice(check_advice(&ticket_id(&ticket(0))).as_slice());
+    program(&words, &[constants])
+}
+
+/// A chain whose claims end with a check.
+pub fn chain_of_checks(rng: &mut StdRng, units: usize) -> World {
+    let rounds = Rounds { units: 2, trace: 3 };
+    let mut world = World::new(checks(), rounds, Store::new());
+    world.ticket = Some(ticket(0));
+    for _ in 0..units {
+        world.add_unit(B256::new(rng.random()));
+    }
+    world
+}
+
 /// A chain of a program that makes every call.
 pub fn chain_of_calls(rng: &mut StdRng, units: usize) -> World {
     let rounds = Rounds { units: 2, trace: 3 };
@@ -189,7 +231,7 @@ pub fn ends_badly(by_trap: bool) -> Program {
         .flat_map(|word| [lw(7, ADVICE + 4 * word, 0), sw(7, OUTPUT + 4 * word, 0)])
         .collect();
     if by_trap {
-        words.push(0x0010_0073);
+        words.push(EBREAK);
     } else {
         words.extend([addi(17, 0, 93), addi(10, 0, 1), ECALL]);
     }

@@ -12,6 +12,7 @@ use bitsect_judge::path::{Field, Place, Time, content_rules, level_rules, not_ha
 use bitsect_judge::step::gate::Access;
 use bitsect_judge::step::{StepClaim, rules};
 use bitsect_machine::address::{CONTROL, INPUT, KEY, OUTPUT, REGISTERS};
+use bitsect_vm::check::checked_ticket;
 
 use crate::leaves::Leaves;
 use crate::world::World;
@@ -182,7 +183,8 @@ impl Referee {
             }
             Stage::Link => {
                 let state = position.chain_state(position.unit().unwrap()).unwrap();
-                named(position.input().unwrap()[..24] != state, "link/input")
+                let input = position.input().unwrap();
+                named(input[..24] != state, "link/input").or_else(|| of_check(position, &input))
             }
             Stage::Trace(_) => None,
             Stage::Step => {
@@ -275,6 +277,15 @@ impl Referee {
         let place = reach(subject, go)?;
         first(&level_rules(place, 25 - upper as usize, writes), &values)
     }
+}
+
+/// What is wrong with where checks are.
+fn of_check(position: &Position, input: &[u8; 64]) -> Option<String> {
+    let (check, advice) = (position.check()?, B256::from_slice(&input[32..]));
+    if position.unit().unwrap() + 1 == u64::from(position.claim().count) {
+        return (advice != check).then(|| "check/missing".to_owned());
+    }
+    checked_ticket(&advice).map(|_| "check/early".to_owned())
 }
 
 fn first<'a>(rules: impl IntoIterator<Item = &'a Rule>, values: &Values) -> Option<String> {

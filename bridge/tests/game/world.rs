@@ -4,13 +4,16 @@ use core::ops::Range;
 use std::collections::HashMap;
 
 use alloy_primitives::B256;
+use bitcoin::OutPoint;
 use bitsect_bridge::game::position::{Claim, Position};
 use bitsect_bridge::game::truth::{Need, Path, Place, Truth, Unknown};
 use bitsect_bridge::params::Rounds;
 use bitsect_judge::step::{StepClaim, cut};
 use bitsect_machine::address::{CONTROL, INPUT, REGISTERS};
 use bitsect_machine::{Machine, NodeWrite, Oracle, Program, Sha256Preimage, Status, StepWitness, zero_root};
+use bitsect_vm::check::check_advice;
 
+use crate::common::ticket_id;
 use crate::store::{Leaf, Store, join};
 
 /// What one party knows.
@@ -21,6 +24,8 @@ pub struct World {
     pub store: Store,
     pub states: Vec<B256>,
     pub inputs: Vec<Leaf>,
+    /// What a claim's last unit asks for; without it claims are about the chain alone.
+    pub ticket: Option<OutPoint>,
     runs: HashMap<Leaf, Run>,
 }
 
@@ -43,6 +48,7 @@ impl World {
             store,
             states: vec![B256::repeat_byte(0x51)],
             inputs: Vec::new(),
+            ticket: None,
             runs: HashMap::new(),
         }
     }
@@ -169,7 +175,38 @@ impl World {
             count,
             state: cut(&state),
         };
-        Position::new(self.rounds, cut(&self.states[0]), claim)
+        Position::new(self.rounds, cut(&self.states[0]), claim).with_check(self.check())
+    }
+
+    /// The advice of a claim's last unit.
+    pub fn check(&self) -> Option<B256> {
+        self.ticket
+            .as_ref()
+            .map(|ticket| check_advice(&ticket_id(ticket)))
+    }
+
+    /// The chain as a claim of so many units sees it: with the check as its last one.
+    pub fn claimed(&self, count: u32) -> Self {
+        let mut world = self.clone();
+        let before = count as usize - 1;
+        if let Some(check) = self.check()
+            && before < self.states.len()
+        {
+            world.states.truncate(before + 1);
+            world.inputs.truncate(before);
+            world.end_with(check);
+        }
+        world
+    }
+
+    /// Adds a last unit that reads this. There is a state after it where the program takes it.
+    pub fn end_with(&mut self, advice: B256) {
+        let input = join(*self.states.last().unwrap(), advice);
+        let machine = self.run(input);
+        self.inputs.push(input);
+        if machine.status() == (Status::Halted { exit_code: 0 }) {
+            self.states.push(machine.output());
+        }
     }
 }
 

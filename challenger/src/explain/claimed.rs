@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use alloy_primitives::{Address, B256, Bytes, FixedBytes, U64, hex};
+use bitcoin::OutPoint;
+use bitsect_node::convert;
+use bitsect_vm::chain::bridge::output_id;
+use bitsect_vm::check::check_advice;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The first 24 bytes of a state: what a search publishes.
@@ -59,6 +63,9 @@ pub struct Claimed {
     pub units: u64,
     /// The claim's `S`.
     pub state: Prefix,
+    /// The ticket of the claim's slot, as Bitcoin's tools show an output (`txid:vout`): the last unit is its check. None where
+    /// the claim is about the chain alone.
+    pub ticket: Option<OutPoint>,
     /// The L1 block that holds the claim, where it is on Bitcoin: it cannot be about blocks that come after it.
     pub height: Option<u32>,
     /// Chain states by position, as the search over units published them.
@@ -108,6 +115,12 @@ pub struct ClaimedLog {
 }
 
 impl Claimed {
+    /// Gives the advice of the claim's last unit, where it is a check.
+    pub fn check(&self) -> Option<B256> {
+        let ticket = self.ticket.as_ref().map(convert::chain_outpoint);
+        ticket.map(|ticket| check_advice(&output_id(&ticket)))
+    }
+
     /// Gives what was published by position, the claim's own end included. Positions behind the end are left out.
     pub fn positions(&self) -> BTreeMap<u64, Prefix> {
         let mut positions: BTreeMap<u64, Prefix> = self
@@ -142,6 +155,12 @@ mod tests {
         assert!(claimed.state.fits(&state));
         assert_eq!(claimed.positions().keys().copied().collect::<Vec<_>>(), [4, 9]);
         assert_eq!(claimed.not_repeated(), None);
+        assert_eq!(claimed.check(), None);
+        let ticket = format!("{}:3", "0b".repeat(32));
+        let text = format!(r#"{{"units": 9, "state": "{state}", "ticket": "{ticket}"}}"#);
+        let claimed: Claimed = serde_json::from_str(&text).unwrap();
+        assert_eq!(claimed.ticket.unwrap().to_string(), ticket);
+        assert!(claimed.check().unwrap().starts_with(b"bstcheck"));
         for (text, expected) in [
             (
                 r#"{"units": 1, "state": "0x00"}"#,
@@ -149,6 +168,7 @@ mod tests {
             ),
             (r#"{"units": 1, "state": "0x00", "stat": 1}"#, "must be 24 or 32"),
             (r#"{"state": 1}"#, "invalid type"),
+            (r#"{"units": 1, "ticket": "0b:1"}"#, "TXID"),
         ] {
             let error = serde_json::from_str::<Claimed>(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -161,6 +181,7 @@ mod tests {
             start: 0,
             units: 5,
             state: Prefix::of(&B256::repeat_byte(1)),
+            ticket: None,
             height: None,
             states: BTreeMap::new(),
             trace: None,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bitsect_bridge::chain::End;
 
-use super::{AtTransaction, Explanation, RunFacts, UnitFacts, Verdict, Work};
+use super::{AtTransaction, Check, Explanation, RunFacts, UnitFacts, Verdict, Work};
 
 /// Says how a run ended.
 pub(super) fn end(end: End) -> String {
@@ -46,7 +46,10 @@ impl fmt::Display for Explanation {
             } => {
                 writeln!(f, "wrong: the state after {wrong_from} units is not true")?;
                 writeln!(f, "claimed  {claimed}")?;
-                writeln!(f, "true     {expected}")?;
+                match expected {
+                    Some(expected) => writeln!(f, "true     {expected}")?,
+                    None => writeln!(f, "true     none: the claim's check does not hold")?,
+                }
                 if wrong_from - right_until > 1 {
                     writeln!(
                         f,
@@ -80,6 +83,7 @@ impl fmt::Display for UnitFacts {
                 )?;
             }
             Work::DroppedBatch { commit, reason } => writeln!(f, "gives up batch {commit}: {reason}")?,
+            Work::Check { ticket, check } => writeln!(f, "is the claim's check: ticket {ticket} {check}")?,
         }
         if let Some(differs) = &self.difference {
             let name = differs
@@ -92,6 +96,23 @@ impl fmt::Display for UnitFacts {
         match &self.run {
             Some(run) => run.fmt(f),
             None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Holds => write!(f, "has an assignment that is old enough"),
+            Self::Unassigned => write!(f, "has no assignment"),
+            Self::Immature {
+                recorded,
+                blocks,
+                height,
+            } => write!(
+                f,
+                "has one that is too young: recorded at L1 block {recorded}, it needs {blocks} blocks, and the last is {height}"
+            ),
         }
     }
 }

@@ -106,7 +106,7 @@ impl Explainer {
         let ready = &deployed.slots[slot];
         let mut branches = Vec::new();
         for (challenger, claimed) in published(ready, state) {
-            let explained = explain(self.chain.as_ref(), &self.params, Some(&self.runner), &claimed);
+            let explained = explain(&self.chain, &self.params, Some(&self.runner), &claimed);
             let stage = challenger.and_then(|pair| position(&ready.graph, state, pair));
             branches.push(BranchExplanation {
                 challenger,
@@ -148,6 +148,7 @@ pub fn published(slot: &ReadySlot, state: &SlotState) -> Vec<(Option<usize>, Cla
         start: slot.start_unit,
         units: claim.count.into(),
         state: Prefix::from(claim.state),
+        ticket: slot.graph.spec.ticket,
         height: Some(claim.height),
         states: BTreeMap::new(),
         trace: None,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use alloy_consensus::TxReceipt;
 use alloy_primitives::{B256, U64};
 use bitsect_node::convert;
+use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::chain::{BlobRef, Blobs, BlockHash, ChainParams, ChainState, Receipt};
+use bitsect_vm::check::{CheckError, checked_state, checked_ticket, verify_assignment};
 use bitsect_vm::derive::{UnitKind, read_batch};
 use bitsect_vm::execute::{recover_sender, recover_senders};
 use bitsect_vm::record::UnitRecord;
@@ -57,6 +59,32 @@ pub enum Work {
         commit: bitcoin::Txid,
         /// Why.
         reason: String,
+    },
+    /// It is the claim's check.
+    Check {
+        /// The ticket's name.
+        ticket: OutputId,
+        /// Whether it holds.
+        check: Check,
+    },
+}
+
+/// Whether a claim's check holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "check", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Check {
+    /// It does.
+    Holds,
+    /// The ticket has no assignment.
+    Unassigned,
+    /// Its assignment is too young.
+    Immature {
+        /// The L1 block at which it was recorded.
+        recorded: u32,
+        /// How many have to come behind it.
+        blocks: u32,
+        /// The last L1 block before the check.
+        height: u32,
     },
 }
 
@@ -130,6 +158,9 @@ impl BlockSource for Recorded<'_> {
 /// Where the record lacks something, or gives another state than it says.
 pub fn execute(params: &ChainParams, record: &UnitRecord) -> Result<Done, RecordFault> {
     let mut chain = ChainState::decode(&record.state).map_err(fault)?;
+    if let Some(ticket) = checked_ticket(&record.advice) {
+        return checked(params, &chain, record, ticket);
+    }
     let (mut source, mut blobs, tree) = (
         Recorded::new(record),
         Recorded::new(record),
@@ -175,6 +206,41 @@ pub fn execute(params: &ChainParams, record: &UnitRecord) -> Result<Done, Record
         work,
         attempts,
         block,
+    })
+}
+
+/// Does a check.
+fn checked(
+    params: &ChainParams,
+    chain: &ChainState,
+    record: &UnitRecord,
+    ticket: OutputId,
+) -> Result<Done, RecordFault> {
+    let check = match verify_assignment(params, chain, &ticket, &Recorded::new(record)) {
+        Ok(()) => Check::Holds,
+        Err(CheckError::Unassigned(_)) => Check::Unassigned,
+        Err(CheckError::Immature {
+            expected,
+            blocks,
+            got: height,
+        }) => Check::Immature {
+            recorded: expected.saturating_sub(blocks),
+            blocks,
+            height,
+        },
+        Err(CheckError::State(error)) => return Err(fault(error)),
+    };
+    let after = match check {
+        Check::Holds => checked_state(&chain.commitment(), &record.advice),
+        Check::Unassigned | Check::Immature { .. } => B256::ZERO,
+    };
+    if after != record.after {
+        return Err(fault(format!("it leads to {after}, not to {}", record.after)));
+    }
+    Ok(Done {
+        work: Work::Check { ticket, check },
+        attempts: Vec::new(),
+        block: None,
     })
 }
 

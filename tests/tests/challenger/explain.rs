@@ -1,6 +1,7 @@
 //! Explanations of claims.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use alloy_primitives::{B256, U64};
 use bitsect_bridge::chain::{Chain, Runner, RunnerConfig, Trace, unit_input};
@@ -16,18 +17,19 @@ use super::BURST;
 
 const WRONG: B256 = B256::repeat_byte(0xbb);
 
-async fn state(chain: &dyn Chain, unit: u64) -> B256 {
+async fn state(chain: &Arc<dyn Chain>, unit: u64) -> B256 {
     let state = chain.state(unit).await.expect("an answer");
     state.expect("the unit is done")
 }
 
 /// A claim of the chain's last state from a start.
-async fn right(chain: &dyn Chain, start: u64) -> Claimed {
+async fn right(chain: &Arc<dyn Chain>, start: u64) -> Claimed {
     let units = chain.unit_count().await.expect("a count");
     Claimed {
         start,
         units: units - start,
         state: Prefix::of(&state(chain, units).await),
+        ticket: None,
         height: None,
         states: BTreeMap::new(),
         trace: None,
@@ -35,14 +37,14 @@ async fn right(chain: &dyn Chain, start: u64) -> Claimed {
     }
 }
 
-async fn told(chain: &dyn Chain, params: &ChainParams, claimed: &Claimed) -> Explanation {
+async fn told(chain: &Arc<dyn Chain>, params: &ChainParams, claimed: &Claimed) -> Explanation {
     explain(chain, params, None, claimed)
         .await
         .expect("an explanation")
 }
 
 /// Right ones, early ones, wrong ones, with and without enough states to name the unit.
-pub async fn claims(chain: &dyn Chain, params: &ChainParams) {
+pub async fn claims(chain: &Arc<dyn Chain>, params: &ChainParams) {
     let start = 2;
     let mut claimed = right(chain, start).await;
     assert_eq!(told(chain, params, &claimed).await.verdict, Verdict::Right);
@@ -77,7 +79,7 @@ pub async fn claims(chain: &dyn Chain, params: &ChainParams) {
         right_until,
         wrong_from,
         claimed: Prefix::of(&WRONG),
-        expected,
+        expected: Some(expected),
     };
     assert_eq!(explained.verdict, verdict(2, 5, expected));
     assert_eq!(explained.unit, None, "three units may be the wrong one");
@@ -89,7 +91,7 @@ pub async fn claims(chain: &dyn Chain, params: &ChainParams) {
 }
 
 /// Claims whose first wrong unit is each in turn: what it does is what its record says.
-async fn each_unit_is_named(chain: &dyn Chain, params: &ChainParams) {
+async fn each_unit_is_named(chain: &Arc<dyn Chain>, params: &ChainParams) {
     let units = chain.unit_count().await.expect("a count");
     let mut blocks = 0;
     for unit in 0..units {
@@ -114,13 +116,14 @@ async fn each_unit_is_named(chain: &dyn Chain, params: &ChainParams) {
                 assert_eq!((number, forced), (blocks, false));
             }
             Work::DroppedBatch { reason, .. } => panic!("unit {unit}: {reason}"),
+            Work::Check { ticket, .. } => panic!("unit {unit}: a check of {ticket}"),
         }
     }
     assert!(blocks > 3);
 }
 
 /// The liar's receipts, and machine states of its run, lead to the transaction.
-pub async fn transactions(chain: &dyn Chain, params: &ChainParams, rpc: &Rpc) {
+pub async fn transactions(chain: &Arc<dyn Chain>, params: &ChainParams, rpc: &Rpc) {
     let program = chain.program().expect("there is a program");
     let runner = Runner::new(program, RunnerConfig::default()).expect("it is one");
     let (unit, number) = busy_unit(chain, params).await;
@@ -157,7 +160,7 @@ pub async fn transactions(chain: &dyn Chain, params: &ChainParams, rpc: &Rpc) {
         (count - 1, "transaction", "none")
     );
 
-    let input = unit_input(chain, unit, None)
+    let input = unit_input(chain.as_ref(), unit, None)
         .await
         .expect("an answer")
         .expect("the unit is done");
@@ -206,7 +209,7 @@ pub async fn transactions(chain: &dyn Chain, params: &ChainParams, rpc: &Rpc) {
 }
 
 /// Finds a unit that executes a block of several transactions.
-async fn busy_unit(chain: &dyn Chain, params: &ChainParams) -> (u64, u64) {
+async fn busy_unit(chain: &Arc<dyn Chain>, params: &ChainParams) -> (u64, u64) {
     for unit in 0..chain.unit_count().await.expect("a count") {
         let record = chain
             .record(unit)

@@ -200,8 +200,8 @@ async fn a_false_claim_is_explained_down_to_the_transaction() {
     let mut ours = Embedded::start(&world.network);
     ours.synced(&world.network).await;
     let params = world.network.chain().params;
-    explain::claims(ours.chain.as_ref(), &params).await;
-    explain::transactions(ours.chain.as_ref(), &params, &world.verifier.rpc).await;
+    explain::claims(&ours.chain, &params).await;
+    explain::transactions(&ours.chain, &params, &world.verifier.rpc).await;
     let units = ours.chain.unit_count().await.expect("a count");
     let wrong = json!({"units": units, "state": B256::repeat_byte(1), "states": {
         (units - 1).to_string(): ours.chain.state(units - 1).await.expect("an answer"),

@@ -32,7 +32,7 @@ fn contribution(number: u8, shape: &Shape, places: &[OutPoint]) -> Contribution 
     let PartySecrets { key, seed } = PartySecrets::derive(&keys, &deployment);
     let operated = (0..shape.operated).map(|slot| Operated {
         bond: places[slot],
-        ticket: places[shape.operated + slot],
+        ticket: OutPoint::new(places[slot].txid, places[shape.operated + slot].vout),
         claim: ClaimKeys::derive(&seed, &path(&deployment, slot, 0)),
         pairs: (0..shape.challengers)
             .map(|pair| ProverKeys::derive(&seed, &path(&deployment, slot, pair), shape.rounds))
@@ -128,4 +128,19 @@ fn a_payout_is_an_address_of_the_network_in_its_one_form() {
     let mut key = good.clone();
     key[1..33].fill(0xff);
     assert_eq!(refused(&key, shape), "key");
+}
+
+/// A ticket of another transaction, say another operator's of a deployment before, would spend that one's credit.
+#[test]
+fn a_ticket_is_made_with_its_bond() {
+    let shape = shape(1, 2, 0);
+    let places = [1, 1].map(|vout| OutPoint::new(Txid::from_byte_array([5; 32]), vout));
+    let mut other = contribution(1, &shape, &places);
+    assert!(Contribution::decode(&other.encode(shape.rounds), &shape).is_ok());
+    other.operated[0].ticket.txid = Txid::from_byte_array([6; 32]);
+    let error = Contribution::decode(&other.encode(shape.rounds), &shape).unwrap_err();
+    assert!(
+        matches!(error, ContributionError::Field { field: "ticket", .. }),
+        "{error}"
+    );
 }
