@@ -71,7 +71,8 @@ impl Observer {
             seen.push(match slot.claim {
                 None => None,
                 Some(claim) => {
-                    let judged = judge(&self.chain, ready.start_unit, (&claim, ready.graph.spec.check())).await?;
+                    let judged =
+                        judge(&self.chain, ready.start_unit, (&claim, ready.graph.spec.check())).await?;
                     Some(Seen { claim, judged })
                 }
             });
