@@ -11,6 +11,8 @@ mod error;
 mod import;
 mod sequence;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::mpsc;

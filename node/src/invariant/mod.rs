@@ -4,7 +4,7 @@
 
 mod supply;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vault;
 
 use alloy_primitives::{B256, Log, U256};

@@ -1,5 +1,7 @@
 //! Random histories of the bridge, with real blocks, back and forth: every sum holds after every block.
 
+use std::time::{Duration, Instant};
+
 use alloy_primitives::{Address, B256, TxKind, U256};
 use bitsect_vm::chain::predeploys::{BITCOIN_BLOCKS, BRIDGE};
 use bitsect_vm::chain::{OutPoint, Transaction};
@@ -357,4 +359,27 @@ fn a_minting_transaction_outside_the_inbox_is_a_violation() {
     };
     let violation = crate::invariant::verify(&unbacked).unwrap_err();
     assert_eq!(violation.rule(), "conservation");
+}
+
+/// A figure, not a test: what the sums cost per block, beside its execution and its write.
+#[test]
+#[ignore = "a figure: run it with --nocapture"]
+fn what_the_sums_cost() {
+    let mut world = World::new();
+    let blocks = 200;
+    let (mut whole, mut sums) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..blocks {
+        let (_, deposit) = world.deposit(user(0), 50_000);
+        let calls = (0..100).map(|id| withdraw(user(id), 1_000 + round, 100)).collect();
+        let start = Instant::now();
+        world.block(vec![deposit], calls);
+        whole += start.elapsed();
+        let view = world.store().read().unwrap();
+        let start = Instant::now();
+        let facts = crate::engine::facts_at(&view, round + 1).unwrap();
+        assert!(crate::invariant::verify(&facts).is_ok());
+        sums += start.elapsed();
+    }
+    let per = |spent: Duration| spent / u32::try_from(blocks).unwrap();
+    println!("a block of 101 transactions: {:?}; its sums: {:?}", per(whole), per(sums));
 }
