@@ -370,7 +370,9 @@ fn what_the_sums_cost() {
     let (mut whole, mut sums) = (Duration::ZERO, Duration::ZERO);
     for round in 0..blocks {
         let (_, deposit) = world.deposit(user(0), 50_000);
-        let calls = (0..100).map(|id| withdraw(user(id), 1_000 + round, 100)).collect();
+        let calls = (0..100)
+            .map(|id| withdraw(user(id), 1_000 + round, 100))
+            .collect();
         let start = Instant::now();
         world.block(vec![deposit], calls);
         whole += start.elapsed();
@@ -381,5 +383,9 @@ fn what_the_sums_cost() {
         sums += start.elapsed();
     }
     let per = |spent: Duration| spent / u32::try_from(blocks).unwrap();
-    println!("a block of 101 transactions: {:?}; its sums: {:?}", per(whole), per(sums));
+    println!(
+        "a block of 101 transactions: {:?}; its sums: {:?}",
+        per(whole),
+        per(sums)
+    );
 }

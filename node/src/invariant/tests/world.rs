@@ -223,7 +223,7 @@ impl World {
             .unwrap();
         row.receipts
             .iter()
-            .map(|receipt| alloy_consensus::TxReceipt::status(receipt))
+            .map(alloy_consensus::TxReceipt::status)
             .collect()
     }
 
