@@ -141,6 +141,17 @@ pub enum Event {
         /// What each holds, in sats.
         sats: u64,
     },
+    /// What always holds of the bridge does not.
+    BridgeViolated {
+        /// `conservation`, `bridge-balance`, `vault`, `vault-broken`, `vault-output-left`.
+        rule: &'static str,
+        /// What was expected, and what is.
+        reason: String,
+        /// The L2 block, of all rules but the last.
+        block: Option<u64>,
+        /// The L1 block's height, of the last rule.
+        l1_height: Option<u32>,
+    },
     /// The chain is not derived any more: false claims would go unseen.
     NotFollowing {
         /// What derivation waits for.

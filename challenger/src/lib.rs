@@ -8,3 +8,4 @@ pub mod dispute;
 pub mod explain;
 pub mod metrics;
 pub mod run;
+mod sums;

@@ -27,9 +27,12 @@ use crate::config::Config;
 use crate::dispute::{self, Deployed, DisputeGauges, Observer, Side, Start, Told, View};
 use crate::explain::Explainer;
 use crate::metrics::{ChallengerMonitor, Disputes};
+use crate::sums::BridgeWatch;
 
 /// Which alarms were raised, in the folder of a mode's files.
 const TOLD_FILE: &str = "alarms";
+/// Which alarms of the bridge were raised, in the data folder.
+const BRIDGE_TOLD_FILE: &str = "bridge-alarms";
 
 type Tasks = JoinSet<(&'static str, eyre::Result<()>)>;
 
@@ -78,7 +81,22 @@ impl Challenger {
             delivery.await;
             Ok(())
         });
+        challenger.watch_bridge()?;
         Ok(challenger)
+    }
+
+    /// Adds the task that raises an alarm where the bridge's sums do not hold.
+    fn watch_bridge(&mut self) -> eyre::Result<()> {
+        let path = self.config.node.data_dir.join(BRIDGE_TOLD_FILE);
+        let told =
+            Told::open(&path).wrap_err_with(|| format!("failed to use the file {}", path.display()))?;
+        let watch = BridgeWatch {
+            engine: self.verifier.engine(),
+            alarms: self.alarms.clone(),
+            told,
+        };
+        self.spawn("sums", watch.run(self.stop.clone()));
+        Ok(())
     }
 
     /// Gives the true chain.

@@ -7,7 +7,7 @@ use bitsect_vm::chain::{L1Network, OutPoint};
 /// Gives rust-bitcoin's outpoint.
 pub fn outpoint(outpoint: &OutPoint) -> bitcoin::OutPoint {
     bitcoin::OutPoint {
-        txid: bitcoin::Txid::from_byte_array(outpoint.txid.0),
+        txid: bitcoin_txid(&outpoint.txid),
         vout: outpoint.vout,
     }
 }
@@ -23,6 +23,11 @@ pub fn chain_outpoint(outpoint: &bitcoin::OutPoint) -> OutPoint {
 /// Gives the chain's transaction id.
 pub fn txid(txid: &bitcoin::Txid) -> B256 {
     B256::new(txid.to_byte_array())
+}
+
+/// Gives rust-bitcoin's transaction id.
+pub fn bitcoin_txid(txid: &B256) -> bitcoin::Txid {
+    bitcoin::Txid::from_byte_array(txid.0)
 }
 
 /// Gives the chain's block hash.

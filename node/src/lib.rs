@@ -10,6 +10,7 @@ pub mod events;
 pub mod feed;
 pub mod follow;
 pub mod genesis;
+pub mod invariant;
 pub mod monitor;
 pub mod pool;
 pub mod poster;

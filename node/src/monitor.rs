@@ -1,9 +1,12 @@
 //! Metrics and health of the node (docs/operations.md).
 
-use prometheus::{IntGauge, Registry};
+use alloy_primitives::U256;
+use bitsect_vm::chain::SATS_TO_WEI;
+use parking_lot::Mutex;
+use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::watch;
 
-use crate::engine::EngineStatus;
+use crate::engine::{BridgeStatus, EngineStatus};
 use crate::pool::Pool;
 use crate::poster::PosterStatus;
 use crate::rpc::Monitor;
@@ -17,6 +20,8 @@ pub struct NodeMonitor {
     pool: Option<Pool>,
     poster: Option<watch::Receiver<PosterStatus>>,
     gauges: Gauges,
+    /// Counted by whoever reads the metrics, one at a time.
+    violations: Mutex<IntCounter>,
 }
 
 macro_rules! gauges {
@@ -52,6 +57,17 @@ gauges! {
     submitted: "bitsect_poster_batches", "Batches submitted since the start";
     jobs: "bitsect_poster_jobs", "Batches that are not deep in Bitcoin yet";
     wallet: "bitsect_wallet_sats", "What the fee wallet can spend, in sats";
+    holds: "bitsect_bridge_holds", "1 when the sums of the bridge hold after the latest block";
+    left: "bitsect_bridge_vault_outputs_left", "Vault outputs that left by what the chain does not record";
+    vault: "bitsect_bridge_vault_sats", "In vault outputs, in sats";
+    asked: "bitsect_bridge_pending_sats", "In withdrawals that are not paid, in sats";
+    credit: "bitsect_bridge_credit_sats", "Credit of operators, in sats";
+    in_flight: "bitsect_bridge_in_flight_sats", "In vault outputs that are assigned and not taken, in sats";
+    settled: "bitsect_bridge_settled_sats", "All that was ever assigned, in sats";
+    unclaimed: "bitsect_bridge_unclaimed_sats", "What recipients of deposits did not take, in sats";
+    balance: "bitsect_bridge_balance_sats", "The balance of Bridge, in whole sats";
+    supply: "bitsect_supply_sats", "All balances, in whole sats";
+    burnt: "bitsect_burnt_sats", "What was burnt since genesis, in whole sats";
 }
 
 impl NodeMonitor {
@@ -67,6 +83,11 @@ impl NodeMonitor {
         poster: Option<watch::Receiver<PosterStatus>>,
     ) -> Result<Self, prometheus::Error> {
         let gauges = Gauges::register(&registry)?;
+        let violations = IntCounter::new(
+            "bitsect_bridge_violations_total",
+            "Violations of what always holds of the bridge, since the start",
+        )?;
+        registry.register(Box::new(violations.clone()))?;
         Ok(Self {
             registry,
             engine,
@@ -74,6 +95,7 @@ impl NodeMonitor {
             pool,
             poster,
             gauges,
+            violations: Mutex::new(violations),
         })
     }
 
@@ -92,6 +114,7 @@ impl NodeMonitor {
         set(&gauges.dropped, engine.dropped_batches);
         set(&gauges.reorgs, engine.reorgs);
         set(&gauges.paused, engine.paused.is_some().into());
+        self.refresh_bridge(&engine.bridge);
         if let Some(pool) = &self.pool {
             let pool = pool.status();
             let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
@@ -107,6 +130,27 @@ impl NodeMonitor {
             set(&gauges.jobs, poster.jobs);
             set(&gauges.wallet, poster.wallet_sats);
         }
+    }
+}
+
+impl NodeMonitor {
+    fn refresh_bridge(&self, bridge: &BridgeStatus) {
+        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let whole = |wei: U256| (wei / U256::from(SATS_TO_WEI)).saturating_to::<u64>();
+        let (gauges, sums) = (&self.gauges, &bridge.sums);
+        set(&gauges.holds, bridge.holds().into());
+        set(&gauges.left, bridge.left);
+        set(&gauges.vault, sums.vault);
+        set(&gauges.asked, sums.pending);
+        set(&gauges.credit, sums.credit);
+        set(&gauges.in_flight, sums.in_flight);
+        set(&gauges.settled, sums.settled);
+        set(&gauges.unclaimed, sums.unclaimed);
+        set(&gauges.balance, whole(sums.bridge_balance));
+        set(&gauges.supply, whole(sums.supply));
+        set(&gauges.burnt, whole(sums.burnt));
+        let counter = self.violations.lock();
+        counter.inc_by(bridge.violations.saturating_sub(counter.get()));
     }
 }
 
@@ -168,5 +212,30 @@ mod tests {
             .unwrap();
         assert!(text.contains("bitsect_safe_block 42"), "{text}");
         assert!(text.contains("bitsect_l1_tip -1"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_hold_is_counted_once_and_changes_no_readiness() {
+        let (engine, engine_watch) = watch::channel(EngineStatus::default());
+        let (status, status_watch) = watch::channel(NodeStatus::default());
+        let monitor = NodeMonitor::new(Registry::new(), engine_watch, status_watch, None, None).unwrap();
+        status.send_modify(|status| status.l1_tip = Some(0));
+        let text = || {
+            let encoder = prometheus::TextEncoder::new();
+            encoder.encode_to_string(&monitor.metrics().gather()).unwrap()
+        };
+        assert!(text().contains("bitsect_bridge_holds 1\n"));
+        engine.send_modify(|engine| {
+            engine.bridge.violations = 2;
+            engine.bridge.left = 1;
+            engine.bridge.sums.supply = U256::from(3 * SATS_TO_WEI + 1);
+        });
+        for _ in 0..2 {
+            let text = text();
+            assert!(text.contains("bitsect_bridge_violations_total 2\n"), "{text}");
+            assert!(text.contains("bitsect_bridge_holds 0\n"), "{text}");
+            assert!(text.contains("bitsect_supply_sats 3\n"), "{text}");
+        }
+        assert_eq!(monitor.ready(), Ok(()));
     }
 }

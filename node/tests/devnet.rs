@@ -76,6 +76,13 @@ async fn deposits_and_forced_transactions_arrive() {
         (net.verifier.balance(to).await == sats_to_wei(50_000)).then_some(())
     });
     arrived.await;
+    for node in [&net.sequencer, &net.verifier] {
+        let vault = node.get("rollup_vault", json!([])).await;
+        assert_eq!(
+            (&vault["holds"], &vault["vaultSats"]),
+            (&json!(true), &json!(50_000))
+        );
+    }
 
     let raw = sign(1, 0, Address::repeat_byte(0x56), 9, 1_000_000_000);
     let url = std::fs::read_to_string(data.join("bitcoin.url")).unwrap();

@@ -35,6 +35,8 @@ pub(super) struct Core {
     /// Where the chain state's tip was when it last moved, or when nothing waited for a batch: its number, and the
     /// L1 height then.
     pub(super) progress: (u64, u32),
+    /// The violation after the block that was executed last, by name.
+    pub(super) wrong: Option<String>,
 }
 
 /// A decoded batch and where it is.
@@ -66,9 +68,11 @@ impl Core {
             units,
             batch: None,
             status: EngineStatus::default(),
+            wrong: None,
         };
         core.restore_tip()?;
         core.refresh_status()?;
+        core.audit_start()?;
         Ok(core)
     }
 
@@ -91,7 +95,7 @@ impl Core {
         self.status.latest = snapshot.head(Head::Latest)?;
         self.status.safe = snapshot.head(Head::Safe)?;
         self.status.finalized = snapshot.head(Head::Finalized)?;
-        Ok(())
+        self.refresh_bridge(&snapshot)
     }
 
     /// Takes the chain state back to what the store says, after a write that failed.

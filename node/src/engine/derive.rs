@@ -7,9 +7,11 @@ use bitsect_vm::derive::bitcoin::L1Block as DecodedBlock;
 use bitsect_vm::derive::{BatchFault, PlannedBlock, UnitKind, process_l1_block, read_batch};
 use bitsect_vm::step::{L2Work, build_block, plan_unit};
 
+use super::audit::{Audited, follow_vault};
 use super::core::{Core, Included, OpenedBatch, Preserve, Write, new_block, take_back};
 use super::{EngineError, L1Event};
 use crate::events::BlockRef;
+use crate::invariant::Violation;
 use crate::store::{BatchRecord, Head, L1Block, RemovedBlock, Writer};
 
 /// What one L1 block led to.
@@ -20,6 +22,8 @@ struct Derived {
     added: Vec<BlockRef>,
     removed: Vec<RemovedBlock>,
     included: Vec<Included>,
+    audited: Vec<Audited>,
+    left: Vec<Violation>,
     dropped: u64,
 }
 
@@ -63,6 +67,8 @@ impl Core {
             added: Vec::new(),
             removed: Vec::new(),
             included: Vec::new(),
+            audited: Vec::new(),
+            left: Vec::new(),
             dropped: 0,
         };
         let finality = self.config.finality_depth;
@@ -80,6 +86,7 @@ impl Core {
         self.units = derived.units;
         self.batch = derived.batch;
         self.status.dropped_batches += derived.dropped;
+        self.audit(derived.audited, derived.left);
         // Blocks that were sequenced already keep their place; anything else moves the tip.
         if !derived.removed.is_empty() || self.chain.tip.header.number > self.tip.header.number {
             self.tip = self.chain.tip.clone();
@@ -114,6 +121,7 @@ impl Run<'_, '_> {
             block,
             &mut Write(self.writer),
         )?;
+        self.derived.left = follow_vault(self.writer, &self.derived.chain, block)?;
         self.push_unit(None)?;
         loop {
             match self.derived.chain.next_unit(self.params) {
@@ -278,7 +286,9 @@ impl Run<'_, '_> {
             Ok(executed) => executed,
             Err(fault) => return Ok(Err(fault)),
         };
-        self.writer.append_block(&new_block(&executed))?;
+        let row = new_block(&executed);
+        self.writer.append_block(&row)?;
+        self.derived.audited.push(Audited::appended(self.writer, &row)?);
         self.derived.added.push(BlockRef {
             number: executed.block.header.number,
             hash: executed.hash,

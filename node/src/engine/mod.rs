@@ -4,12 +4,15 @@
 //! It is a thread of its own with one channel of commands; everything that it knows is in the store, so a restart
 //! goes on where the last write ended.
 
+mod audit;
 mod core;
 mod derive;
 mod error;
 mod import;
 mod sequence;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -20,6 +23,7 @@ use alloy_primitives::B256;
 use bitsect_vm::chain::{ChainParams, Header, Transaction};
 use tokio::sync::{broadcast, oneshot, watch};
 
+pub use self::audit::{BridgeStatus, facts_at};
 use self::core::Core;
 pub use self::error::{EngineError, ErrorClass, FeedFault};
 pub use self::status::EngineStatus;

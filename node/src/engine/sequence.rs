@@ -7,6 +7,7 @@ use bitsect_vm::derive::PlannedBlock;
 use bitsect_vm::execute::{InvalidTransaction, TransactError};
 use bitsect_vm::step::{BlockBuilder, ExecutedBlock};
 
+use super::audit::Audited;
 use super::core::{Core, Included, Read, new_block};
 use super::{EngineError, SequencerConfig};
 use crate::events::BlockRef;
@@ -193,7 +194,11 @@ impl Core {
     /// Makes an executed block the latest one: durable first, announced then.
     pub(super) fn append(&mut self, executed: &ExecutedBlock) -> Result<(), EngineError> {
         let row = new_block(executed);
-        self.store.write(|writer| writer.append_block(&row))?;
+        let audited = self.store.write(|writer| {
+            writer.append_block(&row)?;
+            Audited::appended(writer, &row)
+        })?;
+        self.audit(vec![audited], Vec::new());
         let header = executed.block.header.clone();
         let added = BlockRef {
             number: header.number,

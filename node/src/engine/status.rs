@@ -1,5 +1,6 @@
 //! What the engine says of itself.
 
+use super::BridgeStatus;
 use crate::events::BlockRef;
 
 /// The engine's newest state, for health checks, metrics and `rollup_syncStatus`.
@@ -29,4 +30,6 @@ pub struct EngineStatus {
     pub dropped_batches: u64,
     /// Reorgs of the L2 chain since the start.
     pub reorgs: u64,
+    /// The sums of the bridge, and whether they hold.
+    pub bridge: BridgeStatus,
 }

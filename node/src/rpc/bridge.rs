@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use crate::store::{Head, LogLimits, LogQuery, Snapshot, StoredHeader, StoredLog};
+use crate::convert;
+use crate::engine::facts_at;
+use crate::invariant::{Sums, verify};
+use crate::store::{Head, LogLimits, LogQuery, Snapshot, StoreError, StoredHeader, StoredLog};
 
 use super::args::Args;
 use super::context::{self, Context, Module, heavy};
@@ -193,7 +196,28 @@ impl<'a> View<'a> {
                 output["assigned"] = json!({ "operator": operator, "ticketVout": assigned.ticketVout });
             }
         }
+        let internal = |fault: StoreError| error::internal(fault);
+        let facts = facts_at(&self.snapshot, self.header.header.number).map_err(internal)?;
+        let (sums, broken) = (Sums::of(&facts), verify(&facts).err());
+        let left = self.snapshot.vault_left().map_err(internal)?;
+        let shown = left.iter().map(|left| {
+            json!({
+                "outpoint": convert::outpoint(&left.outpoint).to_string(),
+                "amountSats": left.sats,
+                "spentBy": display_hash(left.by),
+                "l1Height": left.l1_height,
+            })
+        });
         Ok(json!({
+            "holds": broken.is_none() && left.is_empty(),
+            "violation": broken.map(|violation| violation.to_string()),
+            "left": shown.collect::<Vec<_>>(),
+            "supplyWei": sums.supply,
+            "genesisSupplyWei": sums.genesis,
+            "burntWei": sums.burnt,
+            "bridgeWei": sums.bridge_balance,
+            "settledSats": sums.settled,
+            "unclaimedSats": sums.unclaimed,
             "vaultSats": totals.vault,
             "pendingSats": totals.pending,
             "creditSats": totals.credit,

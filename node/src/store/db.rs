@@ -14,7 +14,7 @@ use super::writer::Writer;
 use super::{CodeCache, Snapshot, StoreError, rows};
 
 /// The format of docs/store.md.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// How a store is opened.
 pub struct StoreOptions {

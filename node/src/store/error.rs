@@ -165,6 +165,14 @@ pub enum StoreError {
         /// What came.
         got: String,
     },
+    /// A vault output that goes is not there.
+    #[error("vault output {:x}:{} of {sats} sats is not in the store", .outpoint.txid, .outpoint.vout)]
+    VaultOutput {
+        /// The output (transaction id in internal byte order).
+        outpoint: OutPoint,
+        /// Its amount, in sats.
+        sats: u64,
+    },
     /// A step of a write failed and its error was dropped by the caller: nothing was committed.
     #[error("a step of this write failed, so nothing of it was stored")]
     Failed,

@@ -19,6 +19,7 @@ mod tables;
 mod tests;
 mod tree;
 mod types;
+mod vault;
 mod writer;
 
 use code::CodeCache;
@@ -27,8 +28,8 @@ pub use error::StoreError;
 pub use history::{StateAt, TreeAt};
 pub use snapshot::Snapshot;
 pub use types::{
-    BatchRecord, BlockRef, Genesis, Head, Identity, Job, JobPut, L1Block, L1Ref, L1Rollback, LogLimits,
-    LogQuery, NewBlock, Pruned, RemovedBlock, StoredHeader, StoredLog, StoredReceipt, StoredTransaction,
-    UnitRecord,
+    BatchRecord, BlockRef, Genesis, Head, Identity, Job, JobPut, L1Block, L1Ref, L1Rollback, LeftOutput,
+    LogLimits, LogQuery, NewBlock, Pruned, RemovedBlock, StoredHeader, StoredLog, StoredReceipt,
+    StoredTransaction, UnitRecord,
 };
 pub use writer::Writer;

@@ -12,8 +12,9 @@ impl Writer<'_> {
         let mut first = query::meta_number(&self.tables, "history")?;
         let mut removed = 0;
         while first < target && removed < max_rows {
+            self.tables.supply.remove(&first.to_be_bytes())?;
             first += 1;
-            removed += self.remove_changes(first)?;
+            removed += 1 + self.remove_changes(first)?;
         }
         self.put_head("history", first)?;
         Ok(Pruned {
@@ -35,6 +36,8 @@ impl Writer<'_> {
                 return Ok(Pruned { removed, done: false });
             }
             self.tables.l1_states.remove(&key)?;
+            // Nothing goes back below a state that is held.
+            self.tables.vault_moves.remove(&key)?;
             removed += 1;
         }
         Ok(Pruned { removed, done: true })

@@ -11,8 +11,10 @@ use super::StoreError;
 use super::rows;
 use super::tables::{View, decode_pair, fetch, first, last, must};
 use super::types::{
-    BatchRecord, BlockRef, Head, Job, L1Block, StoredHeader, StoredReceipt, StoredTransaction, UnitRecord,
+    BatchRecord, BlockRef, Head, Job, L1Block, LeftOutput, StoredHeader, StoredReceipt, StoredTransaction,
+    UnitRecord,
 };
+use crate::invariant::Supply;
 
 /// Reads a number of the `meta` table.
 pub(super) fn meta_number(view: &impl View, name: &'static str) -> Result<u64, StoreError> {
@@ -169,6 +171,41 @@ fn stored_receipt(block: u64, gas_before: u64, row: rows::ReceiptRow) -> Result<
         first_log,
         receipt: row.receipt,
     })
+}
+
+/// All balances after a block; `None` where its state is not held.
+pub(super) fn supply(view: &impl View, block: u64) -> Result<Option<Supply>, StoreError> {
+    fetch(view.supply(), "supply", &block.to_be_bytes(), rows::supply)
+}
+
+/// All balances after a block that must be there.
+pub(super) fn must_supply(view: &impl View, block: u64) -> Result<Supply, StoreError> {
+    must(view.supply(), "supply", &block.to_be_bytes(), rows::supply)
+}
+
+/// All balances at genesis.
+pub(super) fn genesis_supply(view: &impl View) -> Result<U256, StoreError> {
+    let name = "genesis_supply";
+    let row = view.meta().get(name)?;
+    let row = row.ok_or_else(|| StoreError::corrupt("meta", name.as_bytes(), "the row is missing"))?;
+    rows::amount(row.value()).map_err(|fault| StoreError::corrupt("meta", name.as_bytes(), fault.0))
+}
+
+/// The amount of a vault output, in sats; `None` where it is none.
+pub(super) fn vault_output(view: &impl View, outpoint: &OutPoint) -> Result<Option<u64>, StoreError> {
+    let key = rows::outpoint_key(outpoint);
+    fetch(view.vault_outputs(), "vault_outputs", &key, rows::number)
+}
+
+/// The vault outputs that left unrecorded.
+pub(super) fn vault_left(view: &impl View) -> Result<Vec<LeftOutput>, StoreError> {
+    let mut found = Vec::new();
+    for row in view.vault_left().iter()? {
+        let row = row?;
+        let outpoint = rows::split_outpoint(row.0.value());
+        found.push(decode_pair("vault_left", row, |row| rows::left(outpoint, row))?.1);
+    }
+    Ok(found)
 }
 
 /// Reads an account of the newest state.

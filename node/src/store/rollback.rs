@@ -91,6 +91,7 @@ impl Writer<'_> {
                 .remove(&rows::address_block_key(log.address, number))?;
         }
         self.remove_changes(number)?;
+        self.tables.supply.remove(&key)?;
         self.tables.receipts.remove(&key)?;
         self.tables.bodies.remove(&key)?;
         self.tables.numbers.remove(&header.hash.0)?;
@@ -148,9 +149,11 @@ impl Writer<'_> {
             });
         }
         while let Some((key, ())) = last(&self.tables.l1_blocks, "l1_blocks", |_| Ok(()))? {
-            if u32::from_be_bytes(key) <= height {
+            let last = u32::from_be_bytes(key);
+            if last <= height {
                 break;
             }
+            self.undo_vault_moves(last)?;
             self.tables.l1_blocks.remove(&key)?;
             self.tables.l1_states.remove(&key)?;
         }

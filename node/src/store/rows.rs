@@ -10,7 +10,8 @@ use alloy_rlp::{Decodable, Encodable};
 use bitsect_vm::chain::{Header, OutPoint, Receipt, Transaction};
 use bitsect_vm::state::{Account, AccountChange, Node};
 
-use super::types::{BatchRecord, L1Block, UnitRecord};
+use super::types::{BatchRecord, L1Block, LeftOutput, UnitRecord};
+use crate::invariant::{MoveKind, Supply, VaultMove};
 
 /// Why a row does not decode. The caller adds table and key.
 #[derive(Debug, PartialEq, Eq)]
@@ -552,6 +553,95 @@ pub(super) fn l1_block(height: u32, row: &[u8]) -> Row<L1Block> {
     };
     fields.end()?;
     Ok(block)
+}
+
+/// Encodes a block's supply row.
+pub(super) fn put_supply(supply: &Supply) -> [u8; 64] {
+    join(&[
+        &supply.total.to_be_bytes::<32>(),
+        &supply.burnt.to_be_bytes::<32>(),
+    ])
+}
+
+/// Decodes a block's supply row.
+pub(super) fn supply(row: &[u8]) -> Row<Supply> {
+    let mut fields = Fields(row);
+    let supply = Supply {
+        total: U256::from_be_bytes(fields.array::<32>()?),
+        burnt: U256::from_be_bytes(fields.array::<32>()?),
+    };
+    fields.end()?;
+    Ok(supply)
+}
+
+/// Decodes a row that is an amount of 32 bytes, which may be zero.
+pub(super) fn amount(row: &[u8]) -> Row<U256> {
+    hash(row).map(Into::into)
+}
+
+/// Encodes the row of a vault output that left unrecorded.
+pub(super) fn put_left(left: &LeftOutput) -> [u8; 44] {
+    join(&[
+        &left.sats.to_be_bytes(),
+        left.by.as_slice(),
+        &left.l1_height.to_be_bytes(),
+    ])
+}
+
+/// Decodes the row of a vault output that left unrecorded.
+pub(super) fn left(outpoint: OutPoint, row: &[u8]) -> Row<LeftOutput> {
+    let mut fields = Fields(row);
+    let left = LeftOutput {
+        outpoint,
+        sats: fields.u64()?,
+        by: fields.b256()?,
+        l1_height: fields.u32()?,
+    };
+    fields.end()?;
+    Ok(left)
+}
+
+/// Encodes what an L1 block did to vault outputs, in its order.
+pub(super) fn put_vault_moves(moves: &[VaultMove]) -> Vec<u8> {
+    let mut row = Vec::new();
+    for VaultMove { outpoint, sats, kind } in moves {
+        row.extend(outpoint_key(outpoint));
+        row.extend(sats.to_be_bytes());
+        let by = match kind {
+            MoveKind::Added => {
+                row.push(0);
+                continue;
+            }
+            MoveKind::Spent(by) => {
+                row.push(1);
+                by
+            }
+            MoveKind::Left(by) => {
+                row.push(2);
+                by
+            }
+        };
+        row.extend_from_slice(by.as_slice());
+    }
+    row
+}
+
+/// Decodes what an L1 block did to vault outputs.
+pub(super) fn vault_moves(row: &[u8]) -> Row<Vec<VaultMove>> {
+    let mut fields = Fields(row);
+    let mut moves = Vec::new();
+    while fields.end().is_err() {
+        let outpoint = split_outpoint(&fields.array()?);
+        let sats = fields.u64()?;
+        let kind = match fields.u8()? {
+            0 => MoveKind::Added,
+            1 => MoveKind::Spent(fields.b256()?),
+            2 => MoveKind::Left(fields.b256()?),
+            tag => return Err(RowFault(format!("tag {tag} of a vault output is unknown"))),
+        };
+        moves.push(VaultMove { outpoint, sats, kind });
+    }
+    Ok(moves)
 }
 
 /// Encodes a batch row; its key is the first block.

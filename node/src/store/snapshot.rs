@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use bitsect_vm::chain::{OutPoint, Transaction};
 
 use super::history::{StateAt, TreeAt};
 use super::tables::ReadTables;
 use super::types::{
-    BatchRecord, BlockRef, Head, Job, L1Block, L1Ref, LogLimits, LogQuery, StoredHeader, StoredLog,
-    StoredReceipt, StoredTransaction, UnitRecord,
+    BatchRecord, BlockRef, Head, Job, L1Block, L1Ref, LeftOutput, LogLimits, LogQuery, StoredHeader,
+    StoredLog, StoredReceipt, StoredTransaction, UnitRecord,
 };
 use super::{CodeCache, StoreError, history, logs, query};
+use crate::invariant::Supply;
 
 /// One MVCC view of the store: all its answers belong to the same committed write. Cheap to clone; it holds
 /// old pages of the file while it lives, so it is not kept for longer than a request.
@@ -123,6 +124,26 @@ impl Snapshot {
     /// [`StoreError::StateNotHeld`], and [`StoreError::TooManyChanges`] when the block is too far back.
     pub fn tree_at(&self, number: u64) -> Result<TreeAt, StoreError> {
         history::tree_at(self, number)
+    }
+
+    /// Gives all balances after a block; `None` where its state is not held.
+    pub fn supply(&self, number: u64) -> Result<Option<Supply>, StoreError> {
+        query::supply(self.tables(), number)
+    }
+
+    /// Gives all balances at genesis, in wei.
+    pub fn genesis_supply(&self) -> Result<U256, StoreError> {
+        query::genesis_supply(self.tables())
+    }
+
+    /// Gives the amount of a vault output, in sats, as of the last L1 block; `None` where it is none.
+    pub fn vault_output(&self, outpoint: &OutPoint) -> Result<Option<u64>, StoreError> {
+        query::vault_output(self.tables(), outpoint)
+    }
+
+    /// Gives the vault outputs that were spent by what the chain does not record, as of the last L1 block.
+    pub fn vault_left(&self) -> Result<Vec<LeftOutput>, StoreError> {
+        query::vault_left(self.tables())
     }
 
     /// Gives `S_k` after `unit` units; `None` above the last unit.

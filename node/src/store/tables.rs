@@ -99,6 +99,8 @@ tables! {
     storage_history: Fixed<60>;
     /// Tree page key -> tree page.
     tree: Bytes;
+    /// Block -> all balances and what was burnt.
+    supply: Fixed<8>;
     /// Unit -> chain state and kind.
     units: Fixed<8>;
     /// Block -> unit.
@@ -109,6 +111,12 @@ tables! {
     l1_states: Fixed<4>;
     /// First block -> batch.
     batches: Fixed<8>;
+    /// Vault output -> sats.
+    vault_outputs: Fixed<36>;
+    /// Vault output that left unrecorded -> sats, by what, where.
+    vault_left: Fixed<36>;
+    /// L1 height -> what its block did to vault outputs.
+    vault_moves: Fixed<4>;
     /// Key -> bytes.
     blobs: Fixed<32>;
     /// Baton -> job.

@@ -1,7 +1,7 @@
 //! What goes into the store and what comes out.
 
 use alloy_primitives::{Address, B256, Bytes, Log, U256};
-use bitsect_vm::chain::{BlockHash, Header, Receipt, Transaction, Txid};
+use bitsect_vm::chain::{BlockHash, Header, OutPoint, Receipt, Transaction, Txid};
 use bitsect_vm::state::{StateChanges, TreeUpdate};
 
 pub use crate::events::BlockRef;
@@ -86,6 +86,14 @@ pub struct StoredHeader {
     pub header: Header,
 }
 
+impl NewBlock {
+    /// The transactions that came from the inbox.
+    pub fn inbox(&self) -> &[Transaction] {
+        let count = usize::try_from(self.inbox_count).unwrap_or(usize::MAX);
+        self.transactions.get(..count).unwrap_or(&self.transactions)
+    }
+}
+
 impl StoredHeader {
     /// The block's number and hash.
     pub const fn block_ref(&self) -> BlockRef {
@@ -157,6 +165,19 @@ pub struct L1Block {
     pub hash: BlockHash,
     /// Units after it was processed.
     pub units: u64,
+}
+
+/// A vault output that a transaction spent which the chain does not record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOutput {
+    /// The output.
+    pub outpoint: OutPoint,
+    /// Its amount, in sats.
+    pub sats: u64,
+    /// The transaction that spent it.
+    pub by: Txid,
+    /// The height of the L1 block that holds the transaction.
+    pub l1_height: u32,
 }
 
 /// What a rollback of the derived chain gives back.

@@ -15,6 +15,7 @@ use super::types::{
     BatchRecord, BlockRef, Genesis, Head, Identity, Job, JobPut, L1Block, NewBlock, StoredHeader, UnitRecord,
 };
 use super::{StoreError, query, rows, tree};
+use crate::invariant::{Flow, Supply};
 
 /// The inside of one write transaction. It reads its own writes: as [`StateReader`] the newest state, as
 /// [`NodeReader`] the newest tree, so that several blocks can be executed and appended in one write.
@@ -52,6 +53,13 @@ impl<'t> Writer<'t> {
         for name in ["safe", "finalized", "history"] {
             self.tables.meta.insert(name, 0u64.to_be_bytes().as_slice())?;
         }
+        let supply = Supply {
+            total: Flow::of(&block.changes, &[]).gained,
+            burnt: U256::ZERO,
+        };
+        let amount = supply.total.to_be_bytes::<32>();
+        self.tables.meta.insert("genesis_supply", amount.as_slice())?;
+        self.put_supply(0, &supply)?;
         self.put_block(block)?;
         self.put_unit(0, genesis.chain_state, &genesis.encoded_chain_state, Some(0))?;
         let l1 = L1Block {
@@ -76,6 +84,9 @@ impl<'t> Writer<'t> {
         self.failed = true;
         self.put_block(block)?;
         self.put_changes(number, &block.changes)?;
+        let flow = Flow::of(&block.changes, block.inbox());
+        let supply = query::must_supply(&self.tables, parent.number)?.after(&flow);
+        self.put_supply(number, &supply)?;
         self.failed = false;
         Ok(())
     }
@@ -112,6 +123,13 @@ impl<'t> Writer<'t> {
         }
         self.apply_state(number, &block.changes)?;
         self.apply_tree(&block.tree.nodes)
+    }
+
+    /// Writes all balances after a block.
+    fn put_supply(&mut self, number: u64, supply: &Supply) -> Result<(), StoreError> {
+        let row = rows::put_supply(supply);
+        self.tables.supply.insert(&number.to_be_bytes(), row.as_slice())?;
+        Ok(())
     }
 
     /// Writes a block's change set and the history index.
@@ -451,6 +469,16 @@ impl<'t> Writer<'t> {
     /// Gives a block's transactions with their senders; `None` above the latest.
     pub fn body(&self, number: u64) -> Result<Option<Vec<(Address, Transaction)>>, StoreError> {
         query::body(&self.tables, number)
+    }
+
+    /// Gives all balances after a block; `None` where its state is not held.
+    pub fn supply(&self, number: u64) -> Result<Option<Supply>, StoreError> {
+        query::supply(&self.tables, number)
+    }
+
+    /// Gives all balances at genesis, in wei.
+    pub fn genesis_supply(&self) -> Result<U256, StoreError> {
+        query::genesis_supply(&self.tables)
     }
 
     /// Gives a unit; `None` above the last one.

@@ -1,7 +1,8 @@
 //! What the methods answer about a known chain.
 
-use alloy_primitives::{Address, B256, U256, keccak256};
-use bitsect_vm::chain::OutPoint;
+use alloy_consensus::Sealable;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use bitsect_vm::chain::{OutPoint, Transaction};
 use bitsect_vm::derive::{AcceptedDeposit, InboxItem};
 use bitsect_vm::state::{BASIC_DATA, STEM_TAG, hash_node, header_key, slot_key};
 use serde_json::{Value, json};
@@ -9,6 +10,8 @@ use serde_json::{Value, json};
 use super::Node;
 use super::chain::{address, deploy, origin, poke, raw, transfer};
 use crate::events::ChainEvent;
+use crate::invariant::{MoveKind, VaultMove};
+use crate::store::StoreError;
 
 fn number(value: &Value) -> u128 {
     u128::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
@@ -537,6 +540,72 @@ async fn rollup_namespace() {
     assert!(document["methods"].as_array().unwrap().len() > 70);
     assert_eq!(node.call("web3_sha3", json!(["0x"])).await, json!(keccak256([])));
     assert_eq!(node.call("eth_syncing", json!([])).await, false);
+}
+
+#[tokio::test]
+async fn the_vault_says_whether_it_holds() {
+    let node = filled();
+    let vault_output = OutPoint {
+        txid: B256::repeat_byte(0xab),
+        vout: 3,
+    };
+    let item = InboxItem::Deposit(AcceptedDeposit {
+        vault_output,
+        to: Address::repeat_byte(0x66),
+        sats: 5_000,
+        call: Default::default(),
+    });
+    let deposit = item.transaction(&origin(3).hash, &[]).unwrap();
+    node.chain.block(vec![deposit.clone()], Some(3));
+    let vault = node.call("rollup_vault", json!([])).await;
+    assert_eq!(
+        (&vault["holds"], &vault["violation"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(
+        (&vault["vaultSats"], &vault["burntWei"]),
+        (&json!(5_000), &json!("0x0"))
+    );
+    let wei = |name: &str| U256::from_str_radix(&vault[name].as_str().unwrap()[2..], 16).unwrap();
+    let minted = U256::from(5_000u64 * 10_000_000_000);
+    assert_eq!(wei("supplyWei") - wei("genesisSupplyWei"), minted);
+    // An output leaves on Bitcoin: the sums hold, and not all is well.
+    let by = B256::repeat_byte(0xcd);
+    let moves = [MoveKind::Added, MoveKind::Left(by)].map(|kind| VaultMove {
+        outpoint: vault_output,
+        sats: 5_000,
+        kind,
+    });
+    let store = &node.chain.store;
+    store
+        .write::<_, StoreError>(|writer| writer.push_vault_moves(2, &moves))
+        .unwrap();
+    let vault = node.call("rollup_vault", json!([])).await;
+    assert_eq!(
+        (&vault["holds"], &vault["violation"]),
+        (&json!(false), &Value::Null)
+    );
+    let left = json!({ "outpoint": format!("{}:3", "ab".repeat(32)), "amountSats": 5_000,
+        "spentBy": "cd".repeat(32), "l1Height": 2 });
+    assert_eq!(vault["left"], json!([left]));
+    // Money that is minted past the bridge.
+    let Transaction::Deposit(deposit) = deposit else {
+        panic!("a deposit is one")
+    };
+    let mut past = deposit.into_inner();
+    past.to = TxKind::Call(Address::repeat_byte(0x67));
+    past.input = Bytes::new();
+    node.chain
+        .block(vec![Transaction::Deposit(past.seal_slow())], Some(4));
+    let vault = node.call("rollup_vault", json!([])).await;
+    assert_eq!(vault["holds"], false);
+    let violation = vault["violation"].as_str().unwrap();
+    assert!(
+        violation.starts_with("vault after block 4: expected 100000000000000 wei"),
+        "{violation}"
+    );
+    let before = node.call("rollup_vault", json!(["0x3"])).await;
+    assert_eq!(before["violation"], Value::Null);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use bitsect_vm::state::{AccountChange, StateChanges, update};
 use indicatif::ProgressBar;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use super::sums::{check_supply, check_vault};
 use crate::store::tables::{View, fetch};
 use crate::store::tree::{self, PageReader, TableTree};
 use crate::store::{Head, Snapshot, StoreError, StoredHeader, history, query, rows};
@@ -28,7 +29,7 @@ const MAX_REVERSED_KEYS: usize = 500_000;
 /// Memory for the page cache of the scratch tree, bytes.
 const SCRATCH_CACHE: usize = 256 << 20;
 
-type Bar<'a> = &'a dyn Fn(u64, &str) -> ProgressBar;
+pub(super) type Bar<'a> = &'a dyn Fn(u64, &str) -> ProgressBar;
 type Step = fn(&Snapshot, &mut CheckReport, Bar<'_>) -> Result<(), StoreError>;
 type TreeDefinition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -77,13 +78,13 @@ impl fmt::Display for CheckReport {
 }
 
 impl CheckReport {
-    fn fault(&mut self, fault: String) {
+    pub(super) fn fault(&mut self, fault: String) {
         if self.faults.len() < MAX_FAULTS {
             self.faults.push(fault);
         }
     }
 
-    fn equal<T: PartialEq + fmt::Debug>(&mut self, what: &str, expected: T, got: T) {
+    pub(super) fn equal<T: PartialEq + fmt::Debug>(&mut self, what: &str, expected: T, got: T) {
         if expected != got {
             self.fault(format!("{what}: expected {expected:?}, got {got:?}"));
         }
@@ -97,12 +98,14 @@ impl CheckReport {
 /// When redb cannot read the file, or the scratch file cannot be written.
 pub fn check(snapshot: &Snapshot, bar: Bar<'_>) -> Result<CheckReport, StoreError> {
     let mut report = CheckReport::default();
-    let steps: [Step; 5] = [
+    let steps: [Step; 7] = [
         check_heads,
         check_blocks,
         check_history,
         check_chain_states,
         check_state,
+        check_supply,
+        check_vault,
     ];
     for step in steps {
         match step(snapshot, &mut report, bar) {

@@ -2,6 +2,7 @@
 
 mod check;
 mod copy;
+mod sums;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

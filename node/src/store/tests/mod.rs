@@ -7,3 +7,4 @@ mod model;
 mod rows;
 mod speed;
 mod store;
+mod sums;

@@ -89,6 +89,9 @@ impl Model {
                 assert_eq!(place, Some((number as u64, index)));
             }
             let state = view.state_at(number as u64);
+            let supply = view.supply(number as u64).unwrap().map(|supply| supply.total);
+            let total = accounts.values().map(|account| account.balance).sum();
+            assert_eq!(supply, (number >= self.history).then_some(total));
             if number < self.history {
                 assert!(matches!(state, Err(StoreError::StateNotHeld { .. })));
                 continue;

@@ -10,8 +10,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::kit;
+use crate::invariant::{MoveKind, Supply, VaultMove};
 use crate::store::rows;
-use crate::store::types::{BatchRecord, L1Block, UnitRecord};
+use crate::store::types::{BatchRecord, L1Block, LeftOutput, UnitRecord};
 
 const WHO: Address = address!("000102030405060708090a0b0c0d0e0f10111213");
 
@@ -47,6 +48,61 @@ fn keys_are_fixed_and_ordered() {
     assert_eq!(rows::block_of_slot_key(&rows::slot_block_key(WHO, slot, 77)), 77);
     assert_eq!(rows::slot_of_key(&rows::slot_key(WHO, slot)), slot);
     assert!(rows::address_block_key(WHO, 255) < rows::address_block_key(WHO, 256));
+}
+
+#[test]
+fn rows_of_sums_have_these_bytes() {
+    let supply = Supply {
+        total: U256::from(0x0102),
+        burnt: U256::from(3),
+    };
+    let row = rows::put_supply(&supply);
+    assert_eq!(hex::encode(row), format!("{:064x}{:064x}", 0x0102, 3));
+    assert_eq!(rows::supply(&row), Ok(supply));
+    let outpoint = OutPoint {
+        txid: B256::repeat_byte(0xee),
+        vout: 3,
+    };
+    let by = B256::repeat_byte(0xdd);
+    let left = LeftOutput {
+        outpoint,
+        sats: 5,
+        by,
+        l1_height: 9,
+    };
+    let row = rows::put_left(&left);
+    assert_eq!(
+        hex::encode(row),
+        format!("{:016x}{}{:08x}", 5, "dd".repeat(32), 9)
+    );
+    assert_eq!(rows::left(outpoint, &row), Ok(left));
+    let moves = [MoveKind::Added, MoveKind::Spent(by), MoveKind::Left(by)];
+    let moves = moves.map(|kind| VaultMove {
+        outpoint,
+        sats: 5,
+        kind,
+    });
+    let row = rows::put_vault_moves(&moves);
+    let (output, by) = (format!("{}{:08x}{:016x}", "ee".repeat(32), 3, 5), "dd".repeat(32));
+    assert_eq!(
+        hex::encode(&row),
+        format!("{output}00{output}01{by}{output}02{by}")
+    );
+    assert_eq!(rows::vault_moves(&row), Ok(moves.to_vec()));
+    assert!(rows::vault_moves(&row[..row.len() - 1]).is_err());
+    assert!(rows::vault_moves(&[&row[..], &[0; 44], &[3]].concat()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn bytes_that_nobody_wrote_are_no_sums_or_come_back_equal(bytes in vec(any::<u8>(), 0..300)) {
+        if let Ok(moves) = rows::vault_moves(&bytes) {
+            prop_assert_eq!(rows::put_vault_moves(&moves), bytes.clone());
+        }
+        if let Ok(supply) = rows::supply(&bytes) {
+            prop_assert_eq!(rows::put_supply(&supply).to_vec(), bytes);
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! The rules by hand, and over histories of real blocks.
+
+mod history;
+mod rules;
+mod vault;
+pub(crate) mod world;
