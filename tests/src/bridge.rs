@@ -192,6 +192,16 @@ impl BridgeNet {
         serde_json::from_str(&text).wrap_err_with(|| format!("failed to read {text:?}"))
     }
 
+    /// Runs a command of a user's, and gives what a person sees.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn shown(&self, name: &str, args: &[&str]) -> eyre::Result<String> {
+        let mut command = self.user_command(name)?;
+        command.args(args);
+        output(command)
+    }
+
     /// Pays from the devnet's wallet of coins.
     ///
     /// # Errors

@@ -27,6 +27,30 @@ fn run(net: &BridgeNet, name: &str, args: &[&str]) -> Value {
     })
 }
 
+/// Asks how a withdrawal is until it is paid: its stages, each once, shown as a user sees them.
+async fn stages(net: &BridgeNet, id: &str) -> Vec<String> {
+    let seen = std::cell::RefCell::new(Vec::new());
+    until("the payout", || async {
+        let status = run(net, "alice", &["withdraw", "status", id]);
+        let stage = text(&status["stage"]);
+        let mut seen = seen.borrow_mut();
+        if seen.last() != Some(&stage) {
+            println!("$ bitsect-bridge withdraw status {id}");
+            println!(
+                "{}",
+                net.shown("alice", &["withdraw", "status", id]).expect("a status")
+            );
+            seen.push(stage.clone());
+        }
+        match stage.as_str() {
+            "paid" => Ok(()),
+            _ => Err(format!("{status}")),
+        }
+    })
+    .await;
+    seen.into_inner()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bitcoin_goes_to_l2_and_back() {
     let net = BridgeNet::start(&built::built(), &BridgeOptions::default()).await;

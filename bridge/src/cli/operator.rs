@@ -23,7 +23,7 @@ use crate::committee::{Deployment, MemberKeys};
 use crate::daemon::{
     Claimant, Core, CoreConfig, Daemon, DaemonStore, Honest, Knowledge, Operator, ReadySlot, Shown,
 };
-use crate::setup::{Seat, Section, hand, open_wallet, ready, seat, sync, verify_outputs};
+use crate::setup::{PartySecrets, Seat, Section, hand, open_wallet, ready, seat, sync, verify_outputs};
 use crate::user::Terms;
 use crate::vault::Accepting;
 
@@ -162,9 +162,10 @@ async fn daemon(
         Knowledge::new(truth, runner, slot.start_unit)
     });
     let knowledge = known.collect();
+    let key = PartySecrets::derive(&keys, &deployment.hash()?).key;
     let (mut acceptor, mut bank, mut service) = (None, None, None);
     if let Some(vault) = vault {
-        let parts = vault.parts(config, &deployment, (&core, &chain, seat.operates.clone()))?;
+        let parts = vault.parts(config, &deployment, (&core, &chain, seat.operates.clone()), key)?;
         (acceptor, bank, service) = (Some(parts.0), Some(parts.1), Some(parts.2));
     }
     let party = Claimant::new(

@@ -1,6 +1,7 @@
 //! What an operator needs for the vault: the signing service, payouts, accepts.
 
 use bitcoin::Amount;
+use bitcoin::key::Keypair;
 use eyre::{WrapErr, eyre};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -60,6 +61,7 @@ impl Vault {
         config: &Config,
         deployment: &Deployment,
         (core, chain, slots): (&Core, &RpcChain, Vec<usize>),
+        key: Keypair,
     ) -> eyre::Result<(Acceptor, Bank, JoinHandle<Result<(), SignerError>>)> {
         let Self { signing, turns, .. } = self;
         let acceptor = Acceptor::new(
@@ -89,7 +91,13 @@ impl Vault {
             turn_blocks: turns.blocks,
         };
         let least = sats(config.layer.least_claim_sats, "least_claim_sats")?;
-        let bank = Bank::new((payouts, policy), signing.signer, chain.clone(), slots, least);
+        let bank = Bank::new(
+            (payouts, policy),
+            signing.signer,
+            chain.clone(),
+            (slots, key),
+            least,
+        );
         Ok((acceptor, bank, signing.service))
     }
 }

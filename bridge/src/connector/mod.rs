@@ -4,6 +4,7 @@ mod answered;
 mod asked;
 mod bond;
 mod funds;
+mod ticket;
 mod tree;
 
 use bitcoin::taproot::TapNodeHash;
@@ -13,6 +14,7 @@ pub use answered::{Answered, Win};
 pub use asked::Asked;
 pub use bond::Bond;
 pub use funds::Funds;
+pub use ticket::Ticket;
 pub use tree::ScriptTree;
 
 /// How an input is spent: what its signature covers beside the transaction (BIP-0341, BIP-0342).

@@ -1,13 +1,13 @@
 //! A vault output's graph: for each slot how it is assigned to it, and taken behind its claim (docs/bridge.md).
 
-use bitcoin::Transaction;
-use bitcoin::key::Secp256k1;
-use bitcoin::secp256k1::All;
+use bitcoin::key::{Keypair, Secp256k1};
+use bitcoin::secp256k1::{All, Message};
+use bitcoin::taproot::Signature;
+use bitcoin::{TapSighashType, Transaction};
 
 use super::sign::{Committee, Signing};
 use super::{GraphError, SlotGraph, balanced};
-use crate::connector::{Funds, key_witness};
-use crate::params::CONNECTOR_VALUE;
+use crate::connector::{Funds, Path, Ticket, key_witness};
 use crate::transaction::{Planned, Spent, assignment, reimbursement};
 
 /// Which end of a claim a reimbursement is behind.
@@ -38,6 +38,7 @@ pub enum VaultSigningId {
 pub struct VaultBranch {
     /// The slot.
     pub slot: u32,
+    ticket: Ticket,
     /// Spends the ticket.
     pub assignment: Planned,
     /// Behind the claim's fast end.
@@ -69,14 +70,16 @@ impl VaultGraph {
         for (slot, graph) in (0..).zip(slots) {
             let Some(ticket) = graph.spec.ticket else { continue };
             let funds = Funds::new(secp, graph.spec.committee);
-            let ticket = Spent::new(ticket, funds.output(CONNECTOR_VALUE));
-            let assignment = balanced("assignment", assignment(ticket, &output, &funds))?;
+            let made = Ticket::new(secp, graph.spec.operator, graph.spec.committee);
+            let spent = Spent::new(ticket, made.output());
+            let assignment = balanced("assignment", assignment(spent, &output, &funds))?;
             let reimburse = |end: &Planned| {
                 let planned = reimbursement(end, &assignment, output.clone(), &graph.spec.payout);
                 balanced("reimbursement", planned)
             };
             branches.push(VaultBranch {
                 slot,
+                ticket: made,
                 fast: reimburse(&graph.finalise_fast)?,
                 slow: reimburse(&graph.finalise_slow)?,
                 assignment,
@@ -88,19 +91,24 @@ impl VaultGraph {
     /// Gives all signatures that the graph needs, always in the same order.
     pub fn signings(&self) -> Vec<Signing<VaultSigningId>> {
         let mut signings = Vec::new();
-        let mut need = |id, planned: &Planned, input: usize| {
+        let mut need = |id, planned: &Planned, input: usize, path: Path| {
             signings.push(Signing {
                 id,
-                path: Funds::path(),
-                message: planned.message(input, Funds::path()),
+                path,
+                message: planned.message(input, path),
             });
         };
         for branch in &self.branches {
-            need(VaultSigningId::Assignment(branch.slot), &branch.assignment, 0);
+            need(
+                VaultSigningId::Assignment(branch.slot),
+                &branch.assignment,
+                0,
+                branch.ticket.path(),
+            );
             for end in End::ALL {
                 for input in 0..branch.reimbursement(end).spent.len() {
                     let id = VaultSigningId::Reimbursement(branch.slot, end, input as u32);
-                    need(id, branch.reimbursement(end), input);
+                    need(id, branch.reimbursement(end), input, Funds::path());
                 }
             }
         }
@@ -123,10 +131,24 @@ impl VaultBranch {
         }
     }
 
-    /// Gives the assignment with its witness; `None` where the signature is missing.
-    pub fn signed_assignment(&self, signatures: &Committee<VaultSigningId>) -> Option<Transaction> {
-        let signature = signatures.get(VaultSigningId::Assignment(self.slot))?;
-        Some(self.assignment.finalize(vec![key_witness(&signature)]))
+    /// Gives the assignment with its witness: the committee's signature, and the operator's own; `None` where the committee's
+    /// is missing.
+    pub fn signed_assignment(
+        &self,
+        secp: &Secp256k1<All>,
+        signatures: &Committee<VaultSigningId>,
+        operator: &Keypair,
+    ) -> Option<Transaction> {
+        let committee = signatures.get(VaultSigningId::Assignment(self.slot))?;
+        let message = Message::from_digest(self.assignment.message(0, self.ticket.path()));
+        let own = Signature {
+            signature: secp.sign_schnorr(&message, operator),
+            sighash_type: TapSighashType::Default,
+        };
+        Some(
+            self.assignment
+                .finalize(vec![self.ticket.witness(&committee, &own)]),
+        )
     }
 
     /// Gives a reimbursement with its witnesses; `None` where a signature is missing.

@@ -16,11 +16,10 @@ use crate::committee::{
     Aggregate, AggregateError, Builder, Deployment, DeploymentError, Digest, Graph, MemberId, Role, Signing,
     Tweak,
 };
-use crate::connector::{Bond, Funds, Path};
+use crate::connector::{Bond, Path, Ticket};
 use crate::graph::{GraphError, PairSpec, SigningId, SlotGraph, SlotSpec};
 use crate::keys::{ClaimKeys, ProverKeys, locks};
 use crate::leaf::{Program, ProgramError};
-use crate::params::CONNECTOR_VALUE;
 
 /// Why there is no contribution, or no graph.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +187,7 @@ impl SetupBuilder {
                 &ClaimKeys::derive(&secrets.seed, &path(&self.hash, *slot, 0)),
             ),
         });
-        let ticket = Funds::new(&self.secp, self.committee).output(CONNECTOR_VALUE);
+        let ticket = Ticket::new(&self.secp, key, self.committee).output();
         let tickets = own.iter().map(|slot| Wanted {
             slot: *slot,
             purpose: Purpose::Ticket,

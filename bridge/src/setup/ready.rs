@@ -14,10 +14,9 @@ use super::section::{Section, SectionError, challengers};
 use crate::committee::{
     Deployment, DeploymentError, MemberId, MemberKeys, Store, StoreError, VerifyError, load,
 };
-use crate::connector::Funds;
+use crate::connector::Ticket;
 use crate::daemon::{DaemonStore, ReadySlot};
 use crate::graph::{Signatures, SlotGraph};
-use crate::params::CONNECTOR_VALUE;
 use crate::slot::Hand;
 
 /// Why there are no slots, or no seat in them.
@@ -178,10 +177,10 @@ fn outputs(number: usize, graph: &SlotGraph) -> Vec<(String, OutPoint, TxOut)> {
         let what = format!("stake of slot {number}, challenger {pair}");
         (what, side.stake.0, side.stake.1.clone())
     });
-    let funds = Funds::new(&Secp256k1::new(), graph.spec.committee);
     let ticket = graph.spec.ticket.map(|ticket| {
         let what = format!("ticket of slot {number}");
-        (what, ticket, funds.output(CONNECTOR_VALUE))
+        let made = Ticket::new(&Secp256k1::new(), graph.spec.operator, graph.spec.committee);
+        (what, ticket, made.output())
     });
     [bond].into_iter().chain(ticket).chain(stakes).collect()
 }

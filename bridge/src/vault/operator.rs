@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bitcoin::key::Secp256k1;
+use bitcoin::key::{Keypair, Secp256k1};
 use bitcoin::{Amount, OutPoint, ScriptBuf};
 use bitsect_judge::step::cut;
 use bitsect_l1::FaultClass;
@@ -77,6 +77,8 @@ pub struct Bank {
     chain: RpcChain,
     /// Our slots, ascending.
     slots: Vec<usize>,
+    /// Our key in our slots.
+    key: Keypair,
     /// The smallest vault output that is worth a claim.
     least_claim: Amount,
     /// The lowest withdrawal that may not be paid.
@@ -90,7 +92,7 @@ impl Bank {
         (payouts, policy): (Payouts, Policy),
         signer: Signer,
         chain: RpcChain,
-        slots: Vec<usize>,
+        (slots, key): (Vec<usize>, Keypair),
         least_claim: Amount,
     ) -> Self {
         Self {
@@ -99,6 +101,7 @@ impl Bank {
             signer,
             chain,
             slots,
+            key,
             least_claim,
             lowest: 0,
             choice: Choice::default(),
@@ -233,12 +236,15 @@ impl Bank {
             .map(|(outpoint, output)| (*outpoint, output.amount))
             .collect();
         outputs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        let secp = Secp256k1::new();
         for (outpoint, amount) in outputs {
             let Some((graph, signatures)) = self.graph(core, outpoint, amount).await? else {
                 continue;
             };
             let branch = graph.branch(slot as u32);
-            let Some(transaction) = branch.and_then(|branch| branch.signed_assignment(&signatures)) else {
+            let Some(transaction) =
+                branch.and_then(|branch| branch.signed_assignment(&secp, &signatures, &self.key))
+            else {
                 continue;
             };
             core.submit(Outgoing {

@@ -120,7 +120,9 @@ impl Vault {
 
     fn assignment(&self, number: usize, slot: u32) -> Transaction {
         let branch = self.graphs[number].branch(slot).unwrap();
-        branch.signed_assignment(&self.signed[number]).unwrap()
+        branch
+            .signed_assignment(&self.parties.secp, &self.signed[number], &self.parties.operator)
+            .unwrap()
     }
 
     fn reimbursement(&self, number: usize, slot: u32, end: End) -> Transaction {
@@ -329,6 +331,11 @@ fn a_ticket_is_for_one_vault_output_and_a_right_for_no_other() {
     assert_eq!(assignments[0].input[0].previous_output, ticket(0));
     assert_eq!(assignments[1].input[0].previous_output, ticket(0));
     assert!(assignments.iter().all(|assignment| bitcoin.takes(assignment)));
+    // The committee's signature alone, which whoever asks members has, does not spend it.
+    let branch = vault.graphs[0].branch(0).unwrap();
+    let stranger = vault.parties.challengers[0];
+    let burnt = branch.signed_assignment(&vault.parties.secp, &vault.signed[0], &stranger);
+    assert!(!bitcoin.takes(&burnt.unwrap()));
     bitcoin.confirm(&assignments[0]);
     assert!(!bitcoin.takes(&assignments[1]));
     // The right to one output, beside another, with any signatures that there are.
@@ -365,7 +372,12 @@ fn a_slot_without_a_ticket_has_no_way_to_the_vault() {
     assert_eq!(graph.signings(), vault.graphs[0].signings()[7..]);
     // Nothing is made of half the signatures.
     let branch = graph.branch(1).unwrap();
-    assert_eq!(branch.signed_assignment(&Committee::default()), None);
+    let unsigned = branch.signed_assignment(
+        &vault.parties.secp,
+        &Committee::default(),
+        &vault.parties.operator,
+    );
+    assert_eq!(unsigned, None);
     let all = graph.signings().into_iter();
     let but_one = all.filter_map(|signing| {
         let missing = VaultSigningId::Reimbursement(1, End::Slow, 2);
@@ -415,5 +427,5 @@ fn sizes_are_as_they_are_said_to_be() {
         payout(&vault, 1).vsize(),
         payout(&vault, 20).vsize(),
     ];
-    assert_eq!(sizes, [124, 176, 255, 255, 210, 1180]);
+    assert_eq!(sizes, [124, 218, 255, 255, 210, 1180]);
 }

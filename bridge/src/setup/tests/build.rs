@@ -7,8 +7,7 @@ use bitcoin::{OutPoint, Txid};
 use super::super::builder::{BuildError, Purpose, SetupBuilder, Wanted};
 use super::{deployment_of, keys, program, section};
 use crate::committee::{Builder, Deployment, Graph, MemberId};
-use crate::connector::Funds;
-use crate::params::CONNECTOR_VALUE;
+use crate::connector::Ticket;
 use crate::setup::{PartySecrets, payout_address};
 
 fn secrets(deployment: &Deployment, member: MemberId) -> PartySecrets {
@@ -68,8 +67,8 @@ fn everybody_builds_the_same_graph_of_the_outputs_that_members_make() {
             let found = match wanted.purpose {
                 Purpose::Bond => (slot.spec.bond, slot.claim.spent[0].clone()),
                 Purpose::Ticket => {
-                    let funds = Funds::new(&Secp256k1::new(), slot.spec.committee);
-                    (slot.spec.ticket.unwrap(), funds.output(CONNECTOR_VALUE))
+                    let ticket = Ticket::new(&Secp256k1::new(), slot.spec.operator, slot.spec.committee);
+                    (slot.spec.ticket.unwrap(), ticket.output())
                 }
                 Purpose::Stake => {
                     let mut stakes = slot.spec.pairs.iter().map(|pair| pair.stake.clone());
