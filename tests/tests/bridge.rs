@@ -76,10 +76,19 @@ async fn bitcoin_goes_to_l2_and_back() {
     let to = text(&run(&net, "bob", &["key", "new"])["bitcoinAddress"]);
     let (amount, fee) = (format!("{WITHDRAWN}sats"), format!("{FEE}sats"));
     let asked = [
-        "withdraw", "request", "--to", &to, "--amount", &amount, "--fee", &fee, "--wait",
+        "withdraw", "request", "--to", &to, "--amount", &amount, "--fee", &fee,
     ];
-    let withdrawal = run(&net, "alice", &asked);
-    assert_eq!(withdrawal["stage"], "paid", "{withdrawal}");
+    let id = run(&net, "alice", &asked)["id"]
+        .as_u64()
+        .expect("an id")
+        .to_string();
+    let stages = stages(&net, &id).await;
+    assert_eq!(
+        stages.first().map(String::as_str),
+        Some("waitingForPayout"),
+        "{stages:?}"
+    );
+    assert_eq!(stages.last().map(String::as_str), Some("paid"), "{stages:?}");
     let balance = run(&net, "bob", &["balance"]);
     assert_eq!(balance["confirmedSats"], json!(WITHDRAWN - FEE), "{balance}");
     // The operator has a vault output assigned, claims, and takes it.
