@@ -54,7 +54,7 @@ async fn stages(net: &BridgeNet, id: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn bitcoin_goes_to_l2_and_back() {
     let net = BridgeNet::start(&built::built(), &BridgeOptions::default()).await;
-    let net = net.expect("a bridge starts");
+    let mut net = net.expect("a bridge starts");
     let key = run(&net, "alice", &["key", "new"]);
     let (address, account) = (text(&key["bitcoinAddress"]), text(&key["account"]));
     let paid = paying(&address, Amount::from_sat(10_000_000)).expect("an address");
@@ -78,10 +78,15 @@ async fn bitcoin_goes_to_l2_and_back() {
     let asked = [
         "withdraw", "request", "--to", &to, "--amount", &amount, "--fee", &fee,
     ];
+    // Members that are away only delay.
+    (0..2).for_each(|member| net.stop_member(member));
     let id = run(&net, "alice", &asked)["id"]
         .as_u64()
         .expect("an id")
         .to_string();
+    let status = run(&net, "alice", &["withdraw", "status", &id]);
+    assert_eq!(status["stage"], "waitingForPayout", "{status}");
+    (0..2).for_each(|member| net.start_member(member).expect("a member starts"));
     let stages = stages(&net, &id).await;
     assert_eq!(
         stages.first().map(String::as_str),
@@ -112,4 +117,5 @@ async fn bitcoin_goes_to_l2_and_back() {
         (&json!(credit), &json!(0), &json!(0)),
         "{vault}"
     );
+    assert_eq!(vault["holds"], json!(true), "{vault}");
 }
