@@ -84,18 +84,24 @@ mod tests {
     use crate::leaf::Values;
     use crate::script::{Rules, run};
 
+    /// Gives what has these digits from the third on, and one of all digits changed.
+    fn with_changed(expected: &[u8], changed: usize) -> Values {
+        let mut digits = [0_u8; 64];
+        digits[3..23].copy_from_slice(expected);
+        digits[changed] ^= 5;
+        let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+        let mut values = Values::new();
+        values.insert(Value::Sibling, bytes);
+        values
+    }
+
     #[test]
     fn each_digit_is_compared_with_its_constant() {
         let expected: Vec<u8> = (0..20).map(|digit| digit % 16).collect();
         let rule = differs_from_constant("test".to_owned(), Value::Sibling, 3, &expected);
         let leaf = rule.bare();
         for changed in 0..64 {
-            let mut digits = [0_u8; 64];
-            digits[3..23].copy_from_slice(&expected);
-            digits[changed] ^= 5;
-            let mut values = Values::new();
-            let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
-            values.insert(Value::Sibling, bytes);
+            let values = with_changed(&expected, changed);
             let hints = rule.refute(&values);
             assert_eq!(hints.is_some(), (3..23).contains(&changed), "digit {changed}");
             for hint in -1..22 {
@@ -113,12 +119,7 @@ mod tests {
         let rule = equals_constant("test".to_owned(), Value::Sibling, 3, &expected);
         let leaf = rule.bare();
         for changed in 0..64 {
-            let mut digits = [0_u8; 64];
-            digits[3..23].copy_from_slice(&expected);
-            digits[changed] ^= 5;
-            let mut values = Values::new();
-            let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
-            values.insert(Value::Sibling, bytes);
+            let values = with_changed(&expected, changed);
             let meant = !(3..23).contains(&changed);
             assert_eq!(rule.refute(&values).is_some(), meant, "digit {changed}");
             let witness = rule.bare_witness(&[], &values);
