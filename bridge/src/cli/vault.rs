@@ -87,8 +87,7 @@ impl Vault {
         let policy = Policy {
             max_payout: sats(config.layer.max_payout_sats, "max_payout_sats")?,
             reserve: sats(config.layer.reserve_sats, "reserve_sats")?,
-            turns: (turns.operators.into(), turns.ours.unwrap_or_default().into()),
-            turn_blocks: turns.blocks,
+            turns,
         };
         let least = sats(config.layer.least_claim_sats, "least_claim_sats")?;
         let bank = Bank::new(

@@ -3,15 +3,12 @@
 use alloy_primitives::{Address as L2Address, B256};
 use bitcoin::key::Secp256k1;
 use bitcoin::taproot::{LeafVersion, TapLeafHash, TapNodeHash, TaprootBuilder, TaprootSpendInfo};
-use bitcoin::transaction::Version;
-use bitcoin::{
-    Address, Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, XOnlyPublicKey,
-    absolute::LockTime,
-};
+use bitcoin::{Address, Amount, OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey};
 use bitsect_vm::derive::{DepositCall, DepositTag, MAX_DEPOSIT_CALL};
 
 use super::{Terms, UserError};
-use crate::connector::anchor;
+use crate::connector::Funds;
+use crate::transaction::{Spent, accept};
 
 /// What a deposit says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,26 +127,18 @@ impl Order {
     }
 }
 
-/// Gives the id that the accept of a deposit will have: version 3, the deposit in, the vault output of the same amount and an
-/// anchor of zero out.
+/// Gives the id that the accept of a deposit will have, which no script or witness of the deposit changes.
+///
+/// # Panics
+/// Never: an accept moves the whole deposit.
 pub fn accept_txid(terms: &Terms, deposit: OutPoint, amount: Amount) -> Txid {
-    let vault = TxOut {
+    let output = TxOut {
         value: amount,
-        script_pubkey: terms.vault_script(),
+        script_pubkey: ScriptBuf::new(),
     };
-    let input = TxIn {
-        previous_output: deposit,
-        script_sig: ScriptBuf::new(),
-        sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
-        witness: Witness::new(),
-    };
-    let accept = Transaction {
-        version: Version(3),
-        lock_time: LockTime::ZERO,
-        input: vec![input],
-        output: vec![vault, anchor(Amount::ZERO)],
-    };
-    accept.compute_txid()
+    let funds = Funds::new(&Secp256k1::new(), terms.vault_key);
+    let planned = accept(Spent::new(deposit, output), &funds);
+    planned.expect("an accept moves the whole deposit").txid()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::daemon::{Core, DaemonError, Knowledge, Outgoing, Party, PartyError, R
 use crate::graph::{Committee, GraphError, VaultGraph, VaultSigningId, balanced};
 use crate::setup::tweak;
 use crate::transaction::{Spent, VAULT_OUTPUT, accept};
+use crate::user::Terms;
 
 /// What members sign of one deposit.
 #[derive(Clone, Debug)]
@@ -57,8 +58,13 @@ impl Turns {
 
     /// Gives the blocks until it is our turn.
     fn wait(&self, outpoint: &OutPoint) -> u32 {
+        self.blocks_behind(outpoint.txid.to_byte_array()[0].into())
+    }
+
+    /// Gives the blocks between the first turn at something with this number, and ours.
+    pub(super) fn blocks_behind(&self, number: u64) -> u32 {
         let operators = self.operators.max(1);
-        let first = u32::from(outpoint.txid.to_byte_array()[0]) % operators;
+        let first = (number % u64::from(operators)) as u32;
         let behind = self
             .ours
             .map_or(operators, |ours| (ours + operators - first) % operators);
@@ -167,15 +173,13 @@ impl Acceptor {
             .filter(|(_, deposit)| is_due(deposit))
             .map(|(outpoint, deposit)| (*outpoint, deposit))
             .collect();
-        let mut kept = BTreeMap::new();
-        for (outpoint, task) in std::mem::take(&mut self.under_way) {
-            if due.contains_key(&outpoint) {
-                kept.insert(outpoint, task);
-            } else {
+        self.under_way.retain(|outpoint, task| {
+            let stays = due.contains_key(outpoint);
+            if !stays {
                 task.abort();
             }
-        }
-        self.under_way = kept;
+            stays
+        });
         self.signed.retain(|outpoint, _| due.contains_key(outpoint));
         self.given.retain(|outpoint| due.contains_key(outpoint));
         // In the order of the chain, so that members ask for the same first.
@@ -191,10 +195,14 @@ impl Acceptor {
                 outpoint: *outpoint,
                 deposit: (*deposit).clone(),
             };
-            let (signer, slots, state) = (self.signer.clone(), Arc::clone(&self.slots), vault.clone());
+            let (signer, slots, terms) = (
+                self.signer.clone(),
+                Arc::clone(&self.slots),
+                vault.terms().clone(),
+            );
             let nudge = Arc::clone(&self.nudge);
             let task = self.tasks.spawn(async move {
-                let signed = plan.sign(&signer, &slots, &state).await;
+                let signed = plan.sign(&signer, &slots, &terms).await;
                 nudge.notify_one();
                 (plan.outpoint, signed)
             });
@@ -240,10 +248,10 @@ impl Plan {
         &self,
         signer: &Signer,
         slots: &[ReadySlot],
-        vault: &VaultState,
+        terms: &Terms,
     ) -> Result<Transaction, AcceptError> {
         let secp = Secp256k1::new();
-        let funds = Funds::new(&secp, vault.terms().vault_key);
+        let funds = Funds::new(&secp, terms.vault_key);
         let deposit = Spent::new(self.outpoint, self.deposit.output.clone());
         let planned = balanced("accept", accept(deposit, &funds))?;
         let graphs = slots.iter().map(|slot| slot.graph.as_ref());
@@ -252,7 +260,7 @@ impl Plan {
         let signings = vault_signings(&graph);
         let name = format!("vault graph of deposit {}", self.outpoint);
         signer.sign(SignRequest { name, signings }).await?;
-        let root = self.deposit.order.spend_info(vault.terms()).merkle_root();
+        let root = self.deposit.order.spend_info(terms).merkle_root();
         let path = Path::Key(root);
         let signings = vec![Signing {
             label: "accept".to_owned(),

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use bitcoin::{Amount, FeeRate, ScriptBuf};
 use bitsect_vm::derive::MAX_PAYOUT_IDS;
 
+use super::accept::Turns;
+
 /// What an output of a payout and its id take, in vB at most.
 const OUTPUT_VB: u64 = 8 + 1 + 34 + 8;
 
@@ -15,10 +17,8 @@ pub struct Policy {
     pub max_payout: Amount,
     /// What of its money it keeps back.
     pub reserve: Amount,
-    /// How many operators take turns, and which turn is ours.
-    pub turns: (u64, u64),
-    /// L1 blocks after which the next operator may pay what is another one's turn.
-    pub turn_blocks: u32,
+    /// How operators take turns: a withdrawal's first one follows from its number.
+    pub turns: Turns,
 }
 
 /// A withdrawal that is not paid.
@@ -117,12 +117,7 @@ impl Open {
 impl Policy {
     /// Gives the blocks until it is our turn to pay a withdrawal.
     fn wait(&self, open: &Open, tip: u32) -> u32 {
-        let (operators, ours) = self.turns;
-        let behind = (ours + operators.max(1) - open.id % operators.max(1)) % operators.max(1);
-        let behind = u32::try_from(behind).unwrap_or(u32::MAX);
-        let turn = open
-            .l1_height
-            .saturating_add(behind.saturating_mul(self.turn_blocks));
+        let turn = open.l1_height.saturating_add(self.turns.blocks_behind(open.id));
         turn.saturating_sub(tip)
     }
 
@@ -186,8 +181,11 @@ mod tests {
     const POLICY: Policy = Policy {
         max_payout: Amount::from_sat(100_000),
         reserve: Amount::from_sat(1_000),
-        turns: (2, 0),
-        turn_blocks: 6,
+        turns: Turns {
+            operators: 2,
+            ours: Some(0),
+            blocks: 6,
+        },
     };
 
     fn open(id: u64, sats: u64, fee: u64) -> Open {
