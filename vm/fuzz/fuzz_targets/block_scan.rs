@@ -220,11 +220,12 @@ impl Run {
         assert_eq!(items.len(), origin.item_count as usize);
         assert_eq!(encode_items(&items), encoded);
         for item in &items {
+            let call = item.blob().map(|blob| self.read_blob(&blob)).unwrap_or_default();
             let transaction = item
-                .transaction(&origin.info.hash)
+                .transaction(&origin.info.hash, &call)
                 .expect("only transactions enter an inbox");
             assert_eq!(
-                matches!(item, InboxItem::Deposit(_)),
+                matches!(item, InboxItem::Deposit(_) | InboxItem::Record(_)),
                 matches!(transaction, Transaction::Deposit(_))
             );
             assert!(item.gas_limit() <= self.params.derive.forced_gas_limit);

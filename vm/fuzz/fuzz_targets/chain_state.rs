@@ -77,6 +77,7 @@ fn full() -> ChainState {
             vout: 1,
         },
         to: Address::repeat_byte(6),
+        call: blob,
         height: 101,
     }];
     state.tip.inbox = vec![InboxCursor { items: blob, next: 1 }];

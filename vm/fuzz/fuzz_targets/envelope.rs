@@ -11,8 +11,8 @@ use bitcoin::opcodes::all::{OP_CHECKSIG, OP_ENDIF, OP_IF, OP_RETURN};
 use bitcoin::script::Instruction;
 use bitsect_vm::derive::bitcoin::{L1Transaction, TxOut, op_return_data, push_bytes};
 use bitsect_vm::derive::{
-    COMMIT_TAG, DEPOSIT_TAG, DepositTag, FORCED_TAG, MAX_FRAME, MAX_FRAMES, commit_frames, commit_tag_script,
-    forced_script, frame_of_script, frame_script,
+    COMMIT_TAG, DEPOSIT_TAG, DepositCall, DepositTag, FORCED_TAG, MAX_DEPOSIT_CALL, MAX_FRAME, MAX_FRAMES,
+    commit_frames, commit_tag_script, forced_script, frame_of_script, frame_script,
 };
 use bitsect_vm_fuzz::typed;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -82,9 +82,11 @@ fn check(script: &[u8]) {
     let data = op_return_data(script, &[]);
     assert_eq!(data, expected_data(script));
     if let Some(tag) = DepositTag::of_script(script) {
-        assert_eq!(DepositTag::of_script(&tag.script()), Some(tag));
-        let content = [tag.to.as_slice(), tag.refund_key.as_slice()].concat();
+        let call = tag.call.as_ref().map(DepositCall::encode).unwrap_or_default();
+        assert!(call.len() <= 20 + MAX_DEPOSIT_CALL);
+        let content = [tag.to.as_slice(), tag.refund_key.as_slice(), &call].concat();
         assert_eq!(op_return_data(script, DEPOSIT_TAG), Some(content));
+        assert_eq!(DepositTag::of_script(&tag.script()), Some(tag));
     }
     if let Some(forced) = op_return_data(script, FORCED_TAG) {
         assert_eq!(op_return_data(&forced_script(&forced), FORCED_TAG), Some(forced));

@@ -7,8 +7,11 @@
 
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes};
-use bitsect_vm::chain::{OutPoint, Transaction};
-use bitsect_vm::derive::{AcceptedDeposit, DEPOSIT_GAS, InboxItem, decode_items, encode_items};
+use bitsect_vm::chain::{BlobRef, OutPoint, Transaction};
+use bitsect_vm::derive::{
+    AcceptedDeposit, AddedOutput, Assignment, BridgeRecord, DEPOSIT_CALL_GAS, DEPOSIT_GAS, InboxItem, Paid,
+    Payout, Redemption, VaultSpend, decode_items, encode_items,
+};
 use bitsect_vm_fuzz::chain::{CHAIN_ID, transaction};
 use bitsect_vm_fuzz::rlp::Edits;
 use bitsect_vm_fuzz::typed;
@@ -23,6 +26,13 @@ enum Item {
         vout: u32,
         to: [u8; 20],
         sats: u64,
+        call: u32,
+    },
+    Record {
+        kind: u8,
+        txid: [u8; 32],
+        other: [u8; 32],
+        numbers: Vec<(u32, u64)>,
     },
     Forced(Vec<u8>),
     Signed {
@@ -58,27 +68,86 @@ fn template() -> Vec<InboxItem> {
         vout: 2,
         to: [3; 20],
         sats: 4,
+        call: 5,
     };
+    let records = (0..4).map(|kind| Item::Record {
+        kind,
+        txid: [6; 32],
+        other: [7; 32],
+        numbers: vec![(8, 9), (10, 11)],
+    });
     let forced = (0..4).map(|kind| Item::Signed {
         kind,
         gas: 21_000,
         edits: Edits::none(),
     });
-    std::iter::once(deposit).chain(forced).map(item).collect()
+    let all = std::iter::once(deposit).chain(records).chain(forced);
+    all.map(item).collect()
 }
 
 fn item(item: Item) -> InboxItem {
     match item {
-        Item::Deposit { txid, vout, to, sats } => InboxItem::Deposit(AcceptedDeposit {
+        Item::Deposit {
+            txid,
+            vout,
+            to,
+            sats,
+            call,
+        } => InboxItem::Deposit(AcceptedDeposit {
             vault_output: OutPoint {
                 txid: B256::new(txid),
                 vout,
             },
             to: Address::new(to),
             sats,
+            call: BlobRef {
+                root: B256::repeat_byte(1),
+                len: call,
+            },
         }),
+        Item::Record {
+            kind,
+            txid,
+            other,
+            numbers,
+        } => InboxItem::Record(record(kind, B256::new(txid), B256::new(other), &numbers)),
         Item::Forced(bytes) => InboxItem::Forced(bytes.into()),
         Item::Signed { kind, gas, edits } => InboxItem::Forced(signed(kind, gas, edits)),
+    }
+}
+
+fn record(kind: u8, txid: B256, other: B256, numbers: &[(u32, u64)]) -> BridgeRecord {
+    let outpoint = |txid, &(vout, _): &(u32, u64)| OutPoint { txid, vout };
+    let first = numbers.first().copied().unwrap_or_default();
+    match kind % 4 {
+        0 => BridgeRecord::Payout(Payout {
+            txid,
+            operator: other,
+            paid: numbers
+                .iter()
+                .map(|&(sats, id)| Paid {
+                    id,
+                    sats: sats.into(),
+                    script: vec![1; sats as usize % 40].into(),
+                })
+                .collect(),
+        }),
+        1 => BridgeRecord::Assignment(Assignment {
+            ticket: outpoint(txid, &first),
+            vault_output: outpoint(other, &first),
+        }),
+        2 => BridgeRecord::VaultSpend(VaultSpend {
+            txid,
+            inputs: numbers.iter().map(|number| outpoint(other, number)).collect(),
+            outputs: numbers
+                .iter()
+                .map(|&(vout, sats)| AddedOutput { vout, sats })
+                .collect(),
+        }),
+        _ => BridgeRecord::Redemption(Redemption {
+            spent: outpoint(txid, &first),
+            to: Address::from_slice(&other[..20]),
+        }),
     }
 }
 
@@ -95,15 +164,20 @@ fn check(bytes: &[u8]) {
     assert_eq!(encode_items(&items), bytes, "items have one encoding");
     for item in &items {
         let origin = B256::repeat_byte(1);
-        let transaction = item.transaction(&origin);
+        let transaction = item.transaction(&origin, &[]);
         match (item, &transaction) {
-            (InboxItem::Deposit(_), Some(Transaction::Deposit(_))) => {
-                assert_eq!(item.gas_limit(), DEPOSIT_GAS);
+            (InboxItem::Deposit(_) | InboxItem::Record(_), Some(Transaction::Deposit(call))) => {
+                assert_eq!(item.gas_limit(), call.gas_limit);
                 assert_ne!(
-                    item.transaction(&B256::ZERO),
+                    item.transaction(&B256::ZERO, &[]),
                     transaction,
-                    "a deposit is of its origin"
+                    "a call by the protocol is of its origin"
                 );
+                if let InboxItem::Deposit(deposit) = item {
+                    let gas = [DEPOSIT_GAS, DEPOSIT_CALL_GAS][usize::from(deposit.call.len > 0)];
+                    assert_eq!(item.gas_limit(), gas);
+                    assert_eq!(item.blob().is_some(), deposit.call.len > 0);
+                }
             }
             (InboxItem::Forced(bytes), Some(transaction)) => {
                 assert_eq!(

@@ -11,8 +11,8 @@ use bitcoin::{
 };
 use bitsect_vm::chain::ChainParams;
 use bitsect_vm::derive::{
-    COMMIT_TAG, DEPOSIT_TAG, DepositCall, DepositTag, FORCED_TAG, L1Cursor, commit_tag_script, forced_script,
-    frame_script, vault_script,
+    ASSIGNMENT_TAG, COMMIT_TAG, DEPOSIT_TAG, DepositCall, DepositTag, FORCED_TAG, L1Cursor, PAYOUT_TAG,
+    REDEMPTION_TAG, VAULT_SPEND_TAG, commit_tag_script, forced_script, frame_script, vault_script,
 };
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
@@ -195,7 +195,10 @@ impl Miner {
         let tag = |to: &u8, key: &u8| DepositTag {
             to: Address::repeat_byte(*to),
             refund_key: B256::repeat_byte(*key),
-            call: (*key == *to).then(|| DepositCall { target: Address::repeat_byte(*key), data: [*to; 5].into() }),
+            call: (*key == *to).then(|| DepositCall {
+                target: Address::repeat_byte(*key),
+                data: [*to; 5].into(),
+            }),
         };
         match pay {
             Pay::Plain(sats) => vec![output((*sats).into(), vec![0x51])],
@@ -220,7 +223,7 @@ impl Miner {
                 vec![output(0, forced_script(&transaction.encoded_2718()))]
             }
             Pay::Tagged { tag, content } => {
-                let tag = [COMMIT_TAG, DEPOSIT_TAG, FORCED_TAG][usize::from(*tag) % 3];
+                let tag = TAGS[usize::from(*tag) % TAGS.len()];
                 let mut script = vec![0x6a];
                 bitsect_vm::derive::bitcoin::push_bytes(&mut script, &[tag, content].concat());
                 vec![output(0, script)]
@@ -229,6 +232,17 @@ impl Miner {
         }
     }
 }
+
+/// What outputs that say something begin with.
+const TAGS: [&[u8]; 7] = [
+    COMMIT_TAG,
+    DEPOSIT_TAG,
+    FORCED_TAG,
+    PAYOUT_TAG,
+    ASSIGNMENT_TAG,
+    VAULT_SPEND_TAG,
+    REDEMPTION_TAG,
+];
 
 fn output(sats: u64, script: Vec<u8>) -> TxOut {
     TxOut {

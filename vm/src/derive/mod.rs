@@ -24,8 +24,8 @@ pub use plan::{
     verify_batch,
 };
 pub use record::{
-    AddedOutput, Assignment, BridgeRecord, MAX_PAYOUT_IDS, MAX_RECORD_GAS, MAX_VAULT_OUTPUTS, PAYOUT_TAG,
-    Paid, Payout, Redemption, VaultSpend, assignment_script, payout_script, redemption_script,
-    vault_spend_script,
+    ASSIGNMENT_TAG, AddedOutput, Assignment, BridgeRecord, MAX_PAYOUT_IDS, MAX_RECORD_GAS, MAX_VAULT_OUTPUTS,
+    PAYOUT_TAG, Paid, Payout, REDEMPTION_TAG, Redemption, VAULT_SPEND_TAG, VaultSpend, assignment_script,
+    payout_script, redemption_script, vault_spend_script,
 };
 pub use scan::{L1UnitError, process_l1_block};
