@@ -1,5 +1,5 @@
 # make setup    gets Bitcoin Core and the test clients (cached; see .ci/setup)
-# make devnet   a local chain: make devnet ARGS="--fresh --block-time 500"
+# make devnet   the whole system on this machine: make devnet ARGS="--fresh --block-time 500"
 # make fraud    a devnet on which an operator lies: the dispute to its end, move by move
 # make test     every test
 # make bench    the table of docs/benchmarks.md
@@ -18,7 +18,7 @@ setup:
 	@.ci/setup
 
 devnet: setup
-	@eval "$$(.ci/setup env)" && cargo build --quiet --release --locked --workspace --bins && exec "$${CARGO_TARGET_DIR:-target}/release/bitsect-node" devnet $(ARGS)
+	@eval "$$(.ci/setup env)" && guest="$$(.ci/guest)" && cargo build --quiet --release --locked --workspace --bins && exec "$${CARGO_TARGET_DIR:-target}/release/bitsect-node" devnet --guest "$${guest%% *}" $(ARGS)
 
 fraud: setup
 	@eval "$$(.ci/setup env)" && guest="$$(.ci/guest)" && cargo build --quiet --release --locked --workspace --bins && BITSECT_GUEST="$${guest%% *}" exec "$${CARGO_TARGET_DIR:-target}/release/bitsect-fraud" $(ARGS)

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use bitsect_bridge::daemon::{ReadySlot, Shown};
 use bitsect_bridge::slot::{Main, SlotState};
-use bitsect_tests::fraud::{CHALLENGER, GameParams, Running, Stage, Where, set_up, start_liar};
+use bitsect_node::devnet::program::Running;
+use bitsect_tests::fraud::{GameParams, Stage, Where, set_up, start_liar};
 use bitsect_tests::load::{ACCOUNTS, Load, prepare, send_all, sign_all, wait_included};
 use bitsect_tests::{ChallengerListener, Network, NetworkOptions, Node, number, until};
 use serde_json::json;
@@ -116,8 +117,8 @@ async fn slot(network: &Network, stage: &Stage, block: u64) -> (ReadySlot, u64) 
     }
 }
 
-async fn idle(network: &Network, challenger: &Running) {
-    let listener = ChallengerListener::new(CHALLENGER);
+async fn idle(network: &Network, (challenger, listener): (&Running, &str)) {
+    let listener = ChallengerListener::new(listener);
     listener.synced(network).await;
     let before = Usage::of(challenger);
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -174,7 +175,7 @@ async fn main() {
     .expect("a folder for the members");
     let (slot, unit) = slot(&network, &stage, block).await;
     let challenger = stage.start_challenger().expect("the challenger starts");
-    idle(&network, &challenger).await;
+    idle(&network, (&challenger, &stage.challenger())).await;
 
     let before = (
         Usage::of(&challenger),

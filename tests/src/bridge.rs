@@ -1,184 +1,224 @@
-//! A bridge as its users have it: a devnet, an operator and a challenger as processes, and the CLI.
+//! A bridge as its users have it: a devnet, members as processes, and the CLI.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
+use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, Network, TxOut};
-use bitsect_l1::BlockRef;
-use bitsect_l1::rpc::{Auth, Client, RpcConfig};
-use bitsect_node::chain_file::ChainFile;
-use bitsect_node::devnet::{CHAIN_FILE, USER_DIR};
-use bitsect_node::purse::Purse;
-use eyre::{WrapErr, ensure, eyre};
+use bitsect_l1::rpc::Client;
+use bitsect_node::devnet::committee::{Committee, Links, Member, Role, Terms};
+use bitsect_node::devnet::pay;
+use bitsect_node::devnet::program::{Running, output};
+use eyre::WrapErr;
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
-use crate::devnet::Devnet;
-use crate::fraud::Running;
-use crate::node::find_program;
-use crate::{Rpc, until};
+use crate::network::NetworkOptions;
+use crate::{Node, Rpc};
 
-/// What members get for bonds, stakes, fees and payouts.
-const MONEY: Amount = Amount::from_sat(100_000_000);
-/// L1 blocks after which things count here: a devnet's are seconds apart.
-const DEPTH: &str = "2";
+/// Time between two Bitcoin blocks. With more than five a second blocks would run ahead of the clock.
+const BLOCK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// How a bridge is made.
 #[derive(Clone, Debug)]
 pub struct BridgeOptions {
-    /// How many slots the operator has.
+    /// Who the members are.
+    pub members: Vec<Member>,
+    /// What each gets for bonds, stakes, fees and payouts.
+    pub money: Amount,
+    /// How many slots each operator has.
     pub slots: u32,
-    /// Time between two Bitcoin blocks.
-    pub l1_interval: &'static str,
-    /// Blocks within which a claim is challenged.
-    pub challenge_window_blocks: u16,
+    /// More options of `bitsect-bridge deployment`.
+    pub deployment: Vec<&'static str>,
 }
 
 impl Default for BridgeOptions {
     fn default() -> Self {
         Self {
+            members: Member::PAIR.to_vec(),
+            money: Amount::ONE_BTC,
             slots: 2,
-            l1_interval: "1s",
-            challenge_window_blocks: 6,
+            deployment: Vec::new(),
         }
     }
 }
 
-/// A member of the committee.
+/// Terms for blocks that are seconds apart.
+const TERMS: [&str; 12] = [
+    "--move-timeout-blocks",
+    "6",
+    "--challenge-window-blocks",
+    "6",
+    "--bond-sats",
+    "2000000",
+    "--reward-sats",
+    "500000",
+    "--stake-sats",
+    "200000",
+    "--verdict-fee-sats",
+    "200000",
+];
+
+/// Mines blocks until it is dropped.
 #[derive(Debug)]
-struct Member {
-    name: &'static str,
-    role: &'static str,
-    committee: u16,
-    status: u16,
-    running: Option<Running>,
+struct Miner(tokio::task::JoinHandle<()>);
+
+impl Miner {
+    fn start(client: Client, every: Duration) -> Self {
+        Self(tokio::spawn(async move {
+            let script = bitcoin::ScriptBuf::new_p2wsh(&bitcoin::WScriptHash::all_zeros());
+            let nobody = Address::from_script(&script, Network::Regtest).expect("a script with an address");
+            let mut ticks = tokio::time::interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let mined = client.generate_to_address(1, &nobody).await;
+                mined.expect("a block is mined");
+            }
+        }))
+    }
+}
+
+impl Drop for Miner {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The bridge.
 #[derive(Debug)]
 pub struct BridgeNet {
-    members: [Member; 2],
-    /// The devnet.
-    pub devnet: Devnet,
-    /// Bitcoin Core.
-    pub client: Client,
-    /// The verifier.
-    pub rpc: Rpc,
-    folder: tempfile::TempDir,
-}
-
-/// Gives a port that nobody has just now.
-fn free_port() -> eyre::Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").wrap_err("failed to find a port")?;
-    Ok(listener.local_addr().wrap_err("failed to read the port")?.port())
+    miner: Option<Miner>,
+    running: Vec<(Member, Running)>,
+    /// The sequencer, while it runs.
+    pub sequencer: Option<Node>,
+    verifier: Option<Node>,
+    /// The members' files.
+    pub committee: Committee,
+    /// How programs reach the chain.
+    pub links: Links,
+    /// Bitcoin Core, and the chain.
+    pub network: crate::Network,
 }
 
 impl BridgeNet {
     /// Starts everything, and waits until the committee has signed its slots. `guest` is the program as `.ci/guest` builds it.
+    /// Blocks are mined all the time, until [`Self::stand_still`].
     ///
     /// # Errors
     /// Where a program fails.
     pub async fn start(guest: &Path, options: &BridgeOptions) -> eyre::Result<Self> {
-        let folder = tempfile::tempdir().wrap_err("failed to make a folder")?;
-        let mut members =
-            [("operator", "operator"), ("challenger", "challenger")].map(|(name, role)| Member {
-                name,
-                role,
-                committee: 0,
-                status: 0,
-                running: None,
-            });
-        let mut entries = Vec::new();
-        for member in &mut members {
-            (member.committee, member.status) = (free_port()?, free_port()?);
-            entries.push(member.keygen(folder.path())?);
-        }
-        let key = {
-            let mut command = Command::new(find_program("bitsect-bridge")?);
-            command
-                .arg("vault-key")
-                .args(entries.iter().flat_map(|entry| ["--members", entry.as_str()]));
-            output(command)?
+        // Below the network's folder everything is; it is there before the chain, which needs the committee's key.
+        let keys = tempfile::tempdir().wrap_err("failed to make a folder")?;
+        let committee = Committee::open(keys.path(), &options.members, 0)?;
+        let network = crate::Network::start(NetworkOptions {
+            vault_key: Some(committee.vault_key()?),
+            ..NetworkOptions::default()
+        })
+        .await;
+        let folder = network.dir().join("bridge");
+        std::fs::rename(keys.keep(), &folder).wrap_err("failed to move the members' folder")?;
+        let committee = Committee::open(&folder, &options.members, 0)?;
+        let (sequencer, verifier) = (network.sequencer().await, network.verifier("verifier").await);
+        let links = Links {
+            l1_url: network.core.rpc_url(),
+            l1_cookie: network.core.cookie(),
+            chain_file: network.chain_path().to_owned(),
+            sequencer: sequencer.rpc.url().to_owned(),
+            verifier: verifier.rpc.url().to_owned(),
+            guest: Some(guest.to_owned()),
         };
-        let interval = ["--l1-interval", options.l1_interval];
-        let devnet = Devnet::start(&[&["--vault-key", key.trim()], &interval[..]].concat())?;
-        let client = Client::new(RpcConfig::new(
-            &devnet.bitcoin,
-            Auth::Cookie(devnet.bitcoin_cookie.clone()),
-        ));
         let mut net = Self {
-            client: client.wrap_err("failed to use Bitcoin Core's address")?,
-            rpc: Rpc::new(devnet.verifier.clone()),
-            members,
-            devnet,
-            folder,
+            miner: None,
+            running: Vec::new(),
+            sequencer: Some(sequencer),
+            verifier: Some(verifier),
+            committee,
+            links,
+            network,
         };
-        net.write_program(guest)?;
-        net.set_up(&entries, options).await?;
-        net.start_members()?;
+        net.committee.configure(&net.links)?;
+        net.go_on();
+        net.set_up(options).await?;
+        for member in options.members.iter().copied() {
+            net.start_member(member)?;
+        }
         Ok(net)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    async fn set_up(&self, options: &BridgeOptions) -> eyre::Result<()> {
+        let info = self.client().get_blockchain_info().await;
+        let start_height = info.wrap_err("failed to ask Bitcoin Core")?.blocks;
+        let members = self.committee.members();
+        let outputs = members.map(|member| self.committee.funding(member, options.money));
+        self.pay(outputs.collect::<eyre::Result<_>>()?).await?;
+        let first = self.rpc().get("rollup_chainStateAt", json!([0])).await;
+        let state = first["chainState"].as_str().unwrap_or_default();
+        self.committee.deploy(&Terms {
+            start_height,
+            start: (0, state.parse().wrap_err("failed to read the first state")?),
+            slots: options.slots,
+            options: TERMS
+                .iter()
+                .chain(&options.deployment)
+                .map(|&option| option.into())
+                .collect(),
+        })?;
+        self.committee.sign().await
     }
 
-    fn chain_file(&self) -> PathBuf {
-        self.devnet.dir().join(CHAIN_FILE)
+    /// Mines no more blocks by itself.
+    pub fn stand_still(&mut self) {
+        self.miner = None;
     }
 
-    fn write_program(&self, guest: &Path) -> eyre::Result<()> {
-        let chain = ChainFile::read(&self.chain_file()).wrap_err("failed to read the chain file")?;
-        let bytes = std::fs::read(guest).wrap_err("failed to read the program")?;
-        let elf =
-            bitsect_guest::params::write(&bytes, &chain.params).wrap_err("failed to write parameters")?;
-        std::fs::write(self.path("program.elf"), elf).wrap_err("failed to write the program")?;
-        std::fs::write(self.path("guest.elf"), bytes).wrap_err("failed to write the program")
+    /// Mines blocks again.
+    pub fn go_on(&mut self) {
+        self.miner = Some(Miner::start(self.client().clone(), BLOCK_INTERVAL));
     }
 
-    /// Makes a command of a member's, with what all of them need.
-    fn member_command(&self, member: &Member) -> eyre::Result<Command> {
-        let mut command = Command::new(find_program("bitsect-bridge")?);
-        let paths = [
-            ("--key", format!("{}.key", member.name)),
-            ("--data-dir", member.name.to_owned()),
-            ("--program", "program.elf".to_owned()),
-            ("--deployment", "deployment.toml".to_owned()),
-        ];
-        for (option, name) in paths {
-            command.arg(option).arg(self.path(&name));
+    /// Gives Bitcoin Core.
+    pub fn client(&self) -> &Client {
+        self.network.core.client()
+    }
+
+    /// Gives the verifier.
+    ///
+    /// # Panics
+    /// While nodes start again.
+    pub fn rpc(&self) -> &Rpc {
+        &self.verifier.as_ref().expect("the verifier runs").rpc
+    }
+
+    /// Kills sequencer, verifier and all members, and starts them again.
+    ///
+    /// # Errors
+    /// Where a program does not start.
+    pub async fn crash(&mut self) -> eyre::Result<()> {
+        self.running.clear();
+        drop((self.sequencer.take(), self.verifier.take()));
+        let (sequencer, verifier) = (
+            self.network.sequencer().await,
+            self.network.verifier("verifier").await,
+        );
+        self.links.sequencer = sequencer.rpc.url().to_owned();
+        self.links.verifier = verifier.rpc.url().to_owned();
+        (self.sequencer, self.verifier) = (Some(sequencer), Some(verifier));
+        self.committee.configure(&self.links)?;
+        for member in self.committee.members().collect::<Vec<_>>() {
+            self.start_member(member)?;
         }
-        command.arg("--chain-file").arg(self.chain_file());
-        command.args(["--l1-url", &self.devnet.bitcoin]);
-        command.arg("--l1-cookie-file").arg(&self.devnet.bitcoin_cookie);
-        command.args([
-            "--confirmations-blocks",
-            DEPTH,
-            "--deposit-confirmations-blocks",
-            DEPTH,
-        ]);
-        command.args(["--committee-listen", &format!("127.0.0.1:{}", member.committee)]);
-        Ok(command)
+        Ok(())
     }
 
     /// Makes a command of a user's, whose files are under this name.
     ///
     /// # Errors
-    /// Where the program is not built.
+    /// Where a program is not built, or a file cannot be written.
     pub fn user_command(&self, name: &str) -> eyre::Result<Command> {
-        let mut command = Command::new(find_program("bitsect-bridge")?);
-        command.arg("--chain-file").arg(self.chain_file());
-        command.arg("--key").arg(self.path(&format!("{name}.key")));
-        command.arg("--data-dir").arg(self.path(name));
-        command.args([
-            "--l1-url",
-            &self.devnet.bitcoin,
-            "--node-url",
-            &self.devnet.sequencer,
-        ]);
-        command.arg("--l1-cookie-file").arg(&self.devnet.bitcoin_cookie);
-        command.args(["--deposit-confirmations-blocks", DEPTH]);
-        Ok(command)
+        self.committee.add_user(name, &self.links)?;
+        Committee::bridge(&self.committee.user_config(name))
     }
 
     /// Runs a command of a user's, and gives what it prints.
@@ -202,213 +242,45 @@ impl BridgeNet {
         output(command)
     }
 
-    /// Pays from the devnet's wallet of coins.
+    /// Pays from the devnet's wallet of coins, and waits for the block.
     ///
     /// # Errors
     /// Where Bitcoin Core refuses it.
     pub async fn pay(&self, outputs: Vec<TxOut>) -> eyre::Result<()> {
-        let folder = self.devnet.dir().join(USER_DIR);
-        let genesis = bitcoin::constants::genesis_block(Network::Regtest).block_hash();
-        let (client, first) = (self.client.clone(), BlockRef::new(0, genesis));
-        let purse = Purse::open(client, Network::Regtest, &folder, &folder.join("user.key"), first)?;
-        purse.sync().await?;
-        let paid = purse.pay(outputs, vec![], |_| Ok(())).await?;
-        let first = bitcoin::OutPoint::new(paid.compute_txid(), 0);
-        until("a payment to confirm", || async {
-            let found = self.client.get_tx_out(&first, false).await;
-            let found = found.map_err(|error| error.to_string())?;
-            found.map(drop).ok_or_else(|| "it is not confirmed".to_owned())
-        })
-        .await;
-        Ok(())
-    }
-
-    async fn set_up(&mut self, entries: &[String], options: &BridgeOptions) -> eyre::Result<()> {
-        let height = self
-            .client
-            .get_blockchain_info()
-            .await
-            .wrap_err("failed to ask Bitcoin Core")?
-            .blocks;
-        let mut outputs = Vec::new();
-        for member in &self.members {
-            let mut command = self.member_command(member)?;
-            command.args(["address", "--network", "regtest"]);
-            outputs.push(paying(&output(command)?, MONEY)?);
-        }
-        self.pay(outputs).await?;
-        let start: u64 = until("a final unit", || async {
-            let status = self.rpc.get("rollup_syncStatus", json!([])).await;
-            let number = status["finalized"]["number"].as_u64().unwrap_or_default();
-            let unit = self.rpc.get("rollup_unitOf", json!([number])).await;
-            unit.as_u64()
-                .filter(|_| number > 0)
-                .ok_or_else(|| format!("{status}"))
-        })
-        .await;
-        let state = self.rpc.get("rollup_chainStateAt", json!([start])).await;
-        let state = state["chainState"].as_str().unwrap_or_default().to_owned();
-        let slot = format!("operator:{start}:{state}");
-        let mut command = self.member_command(&self.members[0])?;
-        command.args([
-            "deployment",
-            "--network",
-            "regtest",
-            "--start-height",
-            &height.to_string(),
-        ]);
-        command.args((0..options.slots).flat_map(|_| ["--slot", slot.as_str()]));
-        command.args([
-            "--move-timeout-blocks",
-            "6",
-            "--bond-sats",
-            "2000000",
-            "--reward-sats",
-            "500000",
-        ]);
-        command.args(["--stake-sats", "200000", "--verdict-fee-sats", "200000"]);
-        command.args([
-            "--challenge-window-blocks",
-            &options.challenge_window_blocks.to_string(),
-        ]);
-        command.args(entries.iter().flat_map(|entry| ["--members", entry.as_str()]));
-        let text = output(command)?;
-        std::fs::write(self.path("deployment.toml"), text).wrap_err("failed to write the deployment")?;
-        self.sign().await
-    }
-
-    /// Runs the set-up until all signatures are there.
-    async fn sign(&self) -> eyre::Result<()> {
-        let mut running = Vec::new();
-        for member in &self.members {
-            let mut command = self.member_command(member)?;
-            command.args(["committee", "run", "--json"]);
-            command
-                .stdout(self.log(member.name, "committee")?)
-                .stderr(self.log(member.name, "set-up")?);
-            running.push(Running::start(command).wrap_err("failed to start a member")?);
-        }
-        until("the committee's signatures", || async {
-            for member in &self.members {
-                let log = std::fs::read_to_string(self.path(&format!("{}-committee.log", member.name)));
-                let log = log.map_err(|error| error.to_string())?;
-                let last = log
-                    .lines()
-                    .rev()
-                    .find(|line| line.starts_with('{'))
-                    .unwrap_or("{}");
-                let progress: Value = serde_json::from_str(last).map_err(|error| error.to_string())?;
-                if progress["members_complete"] != json!(self.members.len()) {
-                    return Err(format!("{}: {last}", member.name));
-                }
-            }
-            Ok(())
-        })
-        .await;
-        Ok(())
-    }
-
-    fn log(&self, name: &str, what: &str) -> eyre::Result<Stdio> {
-        let path = self.path(&format!("{name}-{what}.log"));
-        let file = std::fs::File::options().create(true).append(true).open(&path);
-        file.map(Stdio::from)
-            .wrap_err_with(|| format!("failed to write {}", path.display()))
+        pay(self.client(), self.network.dir(), outputs).await
     }
 
     /// Gives what a member's daemon has logged.
-    pub fn logged(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(&format!("{name}-run.log"))).unwrap_or_default()
+    pub fn logged(&self, member: Member) -> String {
+        std::fs::read_to_string(self.committee.log(member)).unwrap_or_default()
     }
 
-    fn start_members(&mut self) -> eyre::Result<()> {
-        for number in 0..self.members.len() {
-            self.start_member(number)?;
-        }
-        Ok(())
+    /// Gives what all members have logged.
+    pub fn all_logged(&self) -> String {
+        let members = self.committee.members();
+        let logs = members.map(|member| format!("{member}:\n{}\n", self.logged(member)));
+        logs.collect()
     }
 
-    /// Starts a member's daemon: 0 is the operator, 1 the challenger.
+    /// Starts a member's daemon.
     ///
     /// # Errors
     /// Where it does not start.
-    pub fn start_member(&mut self, number: usize) -> eyre::Result<()> {
-        let member = &self.members[number];
-        let status = format!("127.0.0.1:{}", member.status);
-        let mut command = if number == 0 {
-            let mut command = self.member_command(member)?;
-            command.args(["--node-url", &self.devnet.verifier, "--listen", &status]);
-            command.args(["--reserve-sats", "5000000", "--least-claim-sats", "10000"]);
-            command.args(["operator", "run"]);
-            command
-        } else {
-            let mut command = Command::new(find_program("bitsect-challenger")?);
-            command.arg("run");
-            let paths = [
-                ("--data-dir", self.path("challenger-chain")),
-                ("--chain-file", self.chain_file()),
-                ("--l1-cookie-file", self.devnet.bitcoin_cookie.clone()),
-                ("--guest-file", self.path("guest.elf")),
-                ("--deployment", self.path("deployment.toml")),
-                ("--key-file", self.path("challenger.key")),
-                ("--committee-store", self.path("challenger")),
-            ];
-            for (option, path) in paths {
-                command.arg(option).arg(path);
-            }
-            command.args(["--l1-url", &self.devnet.bitcoin, "--metrics-listen", &status]);
-            command.args(["--committee-listen", &format!("127.0.0.1:{}", member.committee)]);
-            command.args(["--deposit-confirmations-blocks", DEPTH]);
-            command
-        };
-        command
-            .stdout(self.log(member.name, "run")?)
-            .stderr(self.log(member.name, "run")?);
-        let running = Running::start(command).wrap_err("failed to start a member")?;
-        self.members[number].running = Some(running);
+    pub fn start_member(&mut self, member: Member) -> eyre::Result<()> {
+        let running = self.committee.start(member)?;
+        self.running.push((member, running));
         Ok(())
     }
 
     /// Ends a member's daemon.
-    pub fn stop_member(&mut self, number: usize) {
-        self.members[number].running = None;
+    pub fn stop_member(&mut self, member: Member) {
+        self.running.retain(|(running, _)| *running != member);
     }
-}
 
-impl Member {
-    fn keygen(&self, folder: &Path) -> eyre::Result<String> {
-        let mut command = Command::new(find_program("bitsect-bridge")?);
-        command
-            .arg("--key")
-            .arg(folder.join(format!("{}.key", self.name)));
-        command.args(["committee", "keygen", "--name", self.name, "--role", self.role]);
-        command.args(["--url", &format!("http://127.0.0.1:{}", self.committee)]);
-        let path = folder.join(format!("{}.toml", self.name));
-        std::fs::write(&path, output(command)?).wrap_err("failed to write a member's entry")?;
-        Ok(path.display().to_string())
+    /// Gives the first operator.
+    pub fn operator(&self) -> Member {
+        let mut members = self.committee.members();
+        let found = members.find(|member| member.role == Role::Operator);
+        found.expect("a committee has an operator")
     }
-}
-
-/// Makes an output that pays an address of regtest.
-///
-/// # Errors
-/// Where it is no address.
-pub fn paying(address: &str, value: Amount) -> eyre::Result<TxOut> {
-    let address: Address<bitcoin::address::NetworkUnchecked> =
-        address.trim().parse().wrap_err("failed to read an address")?;
-    let address = address
-        .require_network(Network::Regtest)
-        .wrap_err("failed to use an address")?;
-    Ok(TxOut {
-        value,
-        script_pubkey: address.script_pubkey(),
-    })
-}
-
-/// Runs a command to its end, and gives what it prints.
-fn output(mut command: Command) -> eyre::Result<String> {
-    let output = command.output().wrap_err("failed to run a program")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let code = output.status.code();
-    ensure!(output.status.success(), "exit code {code:?}: {errors}");
-    String::from_utf8(output.stdout).map_err(|_| eyre!("failed to read what a program prints"))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use alloy_primitives::{Address, hex};
+use alloy_primitives::{Address, B256, hex};
 use bitcoin::Amount;
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use bitsect_node::chain_file::ChainFile;
@@ -22,6 +22,8 @@ pub struct NetworkOptions {
     pub listen: bool,
     /// Milliseconds between two blocks of the sequencer under load; short by default, so that tests wait little.
     pub block_time_ms: Option<u64>,
+    /// The key of a committee, which accepts deposits then; everybody knows it otherwise.
+    pub vault_key: Option<B256>,
 }
 
 /// A Bitcoin Core with a chain, and a folder for its nodes.
@@ -46,7 +48,7 @@ impl Network {
             ..RegtestConfig::new(dir.path().join("bitcoin"))
         };
         let core = Bitcoind::start(config).await.expect("Bitcoin Core starts");
-        start_chain(&core, dir.path(), None)
+        start_chain(&core, dir.path(), options.vault_key)
             .await
             .expect("a chain starts");
         std::fs::write(dir.path().join(L1_URL_FILE), core.rpc_url()).expect("the RPC address is written");

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use eyre::{WrapErr, eyre};
+use bitsect_node::devnet::program::find_program;
 use serde_json::json;
 
 use crate::{Rpc, until};
@@ -36,16 +36,6 @@ pub struct Node {
 /// When it is not built.
 pub fn program(name: &str) -> PathBuf {
     find_program(name).unwrap_or_else(|error| panic!("{error:#}"))
-}
-
-/// Finds a program of the workspace: beside our own, or where that is a test's, in the folder above.
-pub(crate) fn find_program(name: &str) -> eyre::Result<PathBuf> {
-    let own = std::env::current_exe().wrap_err("failed to find the running program")?;
-    let folders = own.ancestors().skip(1).take(2);
-    let mut programs = folders.map(|folder| folder.join(name));
-    programs
-        .find(|program| program.exists())
-        .ok_or_else(|| eyre!("failed to find {name}: build the workspace (cargo build --workspace --bins)"))
 }
 
 fn free_port() -> u16 {

@@ -18,6 +18,7 @@ use bitcoin::{
 };
 
 use self::process::Process;
+pub use self::process::die_with_parent;
 use crate::{
     BlockRef,
     rpc::{Auth, Client, RpcConfig, RpcError, default_cookie},

@@ -8,7 +8,7 @@ use bitcoin::{Amount, Network, OutPoint, ScriptBuf, TxOut};
 use bitsect_l1::rpc::{Auth, Client, RpcConfig, default_cookie};
 use bitsect_l1::wallet::{Foreign, sign_key_path};
 use bitsect_vm::derive::{DepositTag, vault_script};
-use eyre::{WrapErr, eyre};
+use eyre::{WrapErr, ensure, eyre};
 
 use super::{L1_URL_FILE, setup};
 use crate::chain_file::ChainFile;
@@ -45,6 +45,11 @@ pub async fn deposit(dir: &Path, to: Address, sats: u64) -> eyre::Result<Placed>
             params.min_deposit
         ));
     }
+    let key = setup::vault_key();
+    ensure!(
+        params.vault_key == setup::known_key(),
+        "failed to deposit: this devnet has a committee, which accepts deposits; make them with bitsect-bridge deposit send"
+    );
     let purse = setup::user_purse(&client(dir)?, dir, setup::first_block())?;
     purse.sync().await?;
     let refund_key = B256::new(purse.wallet().keys().key(0).x_only_public_key().0.serialize());
@@ -77,7 +82,6 @@ pub async fn deposit(dir: &Path, to: Address, sats: u64) -> eyre::Result<Placed>
     };
     let leaf = ScriptBuf::from_bytes(tag.refund_script(params.refund_delay));
     let root = TapNodeHash::from(TapLeafHash::from_script(&leaf, LeafVersion::TapScript));
-    let key = setup::vault_key();
     let accept = purse
         .pay(vec![kept], vec![Foreign::key_path(deposit, output)], |funded| {
             sign_key_path(&mut funded.psbt, 0, &key, Some(root)).wrap_err("failed to sign as the committee")

@@ -22,8 +22,10 @@ const fn account(address: Address, secret: &'static str) -> Account {
     Account { address, secret }
 }
 
-/// The first ten accounts of the mnemonic `test test test test test test test test test test test junk`, which Anvil
-/// and Hardhat have too, so that their examples run unchanged.
+/// The words that Anvil and Hardhat have too, so that their examples run unchanged.
+pub const MNEMONIC: &str = "test test test test test test test test test test test junk";
+
+/// The first ten accounts of [`MNEMONIC`].
 pub const ACCOUNTS: [Account; 10] = [
     account(
         address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),

@@ -1,8 +1,12 @@
-//! A whole chain on one machine: Bitcoin Core on regtest, a miner, a sequencer, and a verifier that knows nothing but
-//! Bitcoin. Everything is below one folder; starting again on it continues the chain.
+//! A whole chain on one machine: Bitcoin Core on regtest, a miner, a sequencer, a verifier that knows nothing but
+//! Bitcoin, and, where it has the program of disputes, an operator, a challenger and a bridge. Everything is below one
+//! folder; starting again on it continues the chain.
 
+mod bridge;
+pub mod committee;
 mod deposit;
 mod keys;
+pub mod program;
 mod setup;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,9 +20,11 @@ use eyre::{WrapErr, bail};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::bridge::Bridge;
+use self::committee::Links;
 pub use self::deposit::{Placed, deposit};
 pub use self::keys::{ACCOUNTS, Account, BALANCE, CHAIN_ID, VAULT_SECRET};
-pub use self::setup::{CHAIN_FILE, USER_DIR, start_chain};
+pub use self::setup::{CHAIN_FILE, USER_DIR, pay, start_chain};
 use crate::config::{Config, Layer};
 use crate::run::{Listeners, run as run_node};
 
@@ -67,7 +73,17 @@ pub struct DevnetArgs {
     /// Port of the verifier's metrics and health; 0 takes a free one.
     #[arg(long, default_value_t = 9546)]
     pub verifier_metrics_port: u16,
-    /// The x-only key of a committee, which accepts deposits then; without it everybody knows the key, for `devnet-deposit`.
+    /// The program of disputes, as .ci/guest builds it: a bridge is begun with the chain, with an operator and a challenger.
+    #[arg(long, conflicts_with = "vault_key")]
+    pub guest: Option<PathBuf>,
+    /// Slots of the operator's when a bridge is begun: how often it can take an output of the vault.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub slots: u32,
+    /// First of four ports of the bridge's members; 0 takes free ones.
+    #[arg(long, default_value_t = 9650)]
+    pub bridge_port: u16,
+    /// The x-only key of a committee, which accepts deposits then; without it and a bridge everybody knows the key, for
+    /// `devnet-deposit`.
     #[arg(long)]
     pub vault_key: Option<B256>,
     /// What is logged.
@@ -99,6 +115,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Whatever keeps it from running.
 pub async fn run(args: DevnetArgs, shutdown: CancellationToken) -> eyre::Result<()> {
     prepare(&args.data_dir, args.fresh)?;
+    let bridge = Bridge::open(&args)?;
     let config = RegtestConfig::new(args.data_dir.join("bitcoin"));
     let mut bitcoind = Bitcoind::start(config)
         .await
@@ -108,12 +125,13 @@ pub async fn run(args: DevnetArgs, shutdown: CancellationToken) -> eyre::Result<
     if args.data_dir.join(setup::CHAIN_FILE).exists() {
         catch_up(&bitcoind).await?;
     } else {
-        setup::start_chain(&bitcoind, &args.data_dir, args.vault_key)
+        let vault_key = bridge.as_ref().map(Bridge::vault_key).transpose()?;
+        setup::start_chain(&bitcoind, &args.data_dir, vault_key.or(args.vault_key))
             .await
             .wrap_err("failed to start the chain")?;
     }
     let ran = tokio::select! {
-        ran = run_nodes(&args, &bitcoind, &shutdown) => ran,
+        ran = run_nodes(&args, &bitcoind, bridge.as_ref(), &shutdown) => ran,
         mined = mine(&bitcoind, args.l1_interval) => mined,
     };
     bitcoind.stop().await.wrap_err("failed to stop Bitcoin Core")?;
@@ -162,7 +180,12 @@ async fn mine(bitcoind: &Bitcoind, every: Duration) -> eyre::Result<()> {
     }
 }
 
-async fn run_nodes(args: &DevnetArgs, bitcoind: &Bitcoind, shutdown: &CancellationToken) -> eyre::Result<()> {
+async fn run_nodes(
+    args: &DevnetArgs,
+    bitcoind: &Bitcoind,
+    bridge: Option<&Bridge>,
+    shutdown: &CancellationToken,
+) -> eyre::Result<()> {
     let stop = shutdown.child_token();
     let mut nodes: JoinSet<eyre::Result<()>> = JoinSet::new();
     let mut urls = Vec::new();
@@ -201,6 +224,7 @@ async fn run_nodes(args: &DevnetArgs, bitcoind: &Bitcoind, shutdown: &Cancellati
         Ok(()) => tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             Some(ended) = nodes.join_next() => ended.unwrap_or_else(|error| Err(error.into())),
+            ended = run_bridge(bridge, args, bitcoind, &urls) => ended,
         },
     };
     stop.cancel();
@@ -208,6 +232,27 @@ async fn run_nodes(args: &DevnetArgs, bitcoind: &Bitcoind, shutdown: &Cancellati
         ended.wrap_err("a node broke")??;
     }
     fault
+}
+
+/// Runs the bridge where there is one, and otherwise never ends.
+async fn run_bridge(
+    bridge: Option<&Bridge>,
+    args: &DevnetArgs,
+    bitcoind: &Bitcoind,
+    urls: &[(String, String)],
+) -> eyre::Result<()> {
+    let (Some(bridge), [(sequencer, _), (verifier, _)]) = (bridge, urls) else {
+        return std::future::pending().await;
+    };
+    let links = Links {
+        l1_url: bitcoind.rpc_url(),
+        l1_cookie: bitcoind.cookie(),
+        chain_file: args.data_dir.join(CHAIN_FILE),
+        sequencer: sequencer.clone(),
+        verifier: verifier.clone(),
+        guest: args.guest.clone(),
+    };
+    bridge.run(&links, bitcoind.client(), &args.data_dir).await
 }
 
 #[derive(Clone, Copy)]

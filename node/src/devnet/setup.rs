@@ -1,13 +1,14 @@
 //! The start of a devnet's chain: coins, the first baton, the chain file.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{B256, U256};
 use bitcoin::key::{Keypair, Secp256k1};
-use bitcoin::{Network, TxOut};
+use bitcoin::{Network, OutPoint, TxOut};
 use bitsect_l1::BlockRef;
 use bitsect_l1::regtest::{Bitcoind, COINBASE_MATURITY};
+use bitsect_l1::rpc::Client;
 use bitsect_vm::chain::L1Network;
 use eyre::WrapErr;
 
@@ -26,22 +27,21 @@ const COINBASES: u32 = 20;
 /// Seconds that the first blocks are dated back. Mined at once, they would date themselves ahead of the clock, and
 /// L2 blocks with them.
 const BACKDATE: u64 = 600;
+/// How long Bitcoin Core is asked at once to wait for a block.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const ASKING: &str = "failed to ask Bitcoin Core";
 
 /// Gives the committee's key pair.
 pub(super) fn vault_key() -> Keypair {
     Keypair::from_seckey_slice(&Secp256k1::new(), &VAULT_SECRET).expect("a test checks that it is a key")
 }
 
-fn known_key() -> B256 {
+pub(super) fn known_key() -> B256 {
     B256::new(vault_key().x_only_public_key().0.serialize())
 }
 
 /// Opens the wallet that users' commands pay from.
-pub(super) fn user_purse(
-    client: &bitsect_l1::rpc::Client,
-    dir: &Path,
-    first: BlockRef,
-) -> eyre::Result<Purse> {
+pub(super) fn user_purse(client: &Client, dir: &Path, first: BlockRef) -> eyre::Result<Purse> {
     let folder = dir.join(USER_DIR);
     Purse::open(
         client.clone(),
@@ -58,6 +58,30 @@ pub(super) fn first_block() -> BlockRef {
         0,
         bitcoin::constants::genesis_block(Network::Regtest).block_hash(),
     )
+}
+
+/// Pays outputs from the users' wallet, and waits for the block that has them: somebody has to mine it.
+///
+/// # Errors
+/// When the wallet has too little or is in use, or Bitcoin Core fails.
+pub async fn pay(client: &Client, dir: &Path, outputs: Vec<TxOut>) -> eyre::Result<()> {
+    let purse = user_purse(client, dir, first_block())?;
+    purse.sync().await?;
+    let mut tip = client
+        .get_blockchain_info()
+        .await
+        .wrap_err(ASKING)?
+        .best_block_hash;
+    let paid = purse.pay(outputs, vec![], |_| Ok(())).await?;
+    let first = OutPoint::new(paid.compute_txid(), 0);
+    while client.get_tx_out(&first, false).await.wrap_err(ASKING)?.is_none() {
+        tip = client
+            .wait_for_new_block(&tip, LONGEST_WAIT)
+            .await
+            .wrap_err(ASKING)?
+            .hash;
+    }
+    Ok(())
 }
 
 /// Mines the first coins, makes the baton, and writes the chain file last: until then a start begins again.

@@ -96,7 +96,7 @@ struct Answer<T> {
     error: Option<serde_json::Value>,
 }
 
-async fn ask<T: serde::de::DeserializeOwned>(
+pub(crate) async fn ask<T: serde::de::DeserializeOwned>(
     url: &str,
     method: &str,
     params: serde_json::Value,

@@ -12,6 +12,7 @@ use bitsect_judge::leaf::Value;
 use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
+use bitsect_node::devnet::committee::Member;
 use eyre::{WrapErr, eyre};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -55,13 +56,14 @@ pub async fn start(
     (count, unit): (u32, u64),
     lies: Where,
 ) -> eyre::Result<Lying> {
-    let deployment = Deployment::read(&stage.deployment())?;
+    let committee = &stage.committee;
+    let deployment = Deployment::read(&committee.deployment())?;
     let section = Section::of(&deployment)?;
-    let keys = MemberKeys::read(&stage.key("operator"))?;
+    let keys = MemberKeys::read(&committee.key(Member::OPERATOR))?;
     let start = stage.client.get_block_hash(section.start_height).await?;
     let start = start.ok_or_else(|| eyre!("failed to find the deployment's first block"))?;
     let start = BlockRef::new(section.start_height, start);
-    let folder = stage.member("operator");
+    let folder = committee.data_dir(Member::OPERATOR);
     let wallet = open_wallet(&folder, &keys, deployment.network, start)?;
     sync(stage.client.clone(), FollowerConfig::default(), &wallet).await?;
     let config = CoreConfig {
@@ -73,7 +75,7 @@ pub async fn start(
     };
     let hash = B256::new(deployment.hash()?.0);
     let (mut core, store) = Core::open(&folder, config, hash, vec![slot.clone()], Arc::new(wallet))?;
-    let program = std::fs::read(&stage.program)?;
+    let program = std::fs::read(committee.program())?;
     let runner = Runner::new(&program, RunnerConfig::default())?;
     let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(stage.verifier.url(), Some(program))?);
     let trace = trace(chain.as_ref(), &runner, slot.start_unit + unit).await?;

@@ -10,15 +10,15 @@ mod stage;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use bitsect_node::devnet::program::{Running, find_program};
 use bitsect_node::devnet::{CHAIN_FILE, DATA_DIR};
 use eyre::{WrapErr, bail, ensure};
 use serde_json::{Value, json};
 
 pub use committee::{GameParams, set_up};
 pub use liar::{Lying, Where, start as start_liar};
-pub use stage::{CHALLENGER, Running, Stage};
+pub use stage::Stage;
 
-use crate::node::find_program;
 use crate::{Rpc, Wallet, until};
 
 /// Where the verifier's JSON-RPC is, as the devnet has it when no port is named.
@@ -104,7 +104,10 @@ pub async fn run(args: FraudArgs) -> eyre::Result<()> {
         "\nThe operator claims a false state after {count} units. It lies about unit {}.",
         start + unit
     );
-    println!("The challenger's own view: bitsect-challenger status --metrics-listen {CHALLENGER}\n");
+    println!(
+        "The challenger's own view: bitsect-challenger status --metrics-listen {}\n",
+        stage.challenger()
+    );
     let state = show::follow(&mut operator.shown).await?;
     operator.task.abort();
     show::table(&slot, &state);

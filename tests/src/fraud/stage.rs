@@ -1,57 +1,27 @@
-//! Where a fraud happens: Bitcoin Core, a verifier, the program, a folder for the members' files.
+//! Where a fraud happens: Bitcoin Core, a verifier, and a committee's files.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use bitsect_l1::rpc::{Auth, Client, RpcConfig, default_cookie};
-use bitsect_node::chain_file::ChainFile;
 use bitsect_node::devnet::L1_URL_FILE;
+use bitsect_node::devnet::committee::{Committee, Links, Member};
+use bitsect_node::devnet::program::{Running, find_program};
 use eyre::{WrapErr, ensure};
 
 use crate::Rpc;
-use crate::node::find_program;
 
-/// Where the challenger shows itself.
-pub const CHALLENGER: &str = "127.0.0.1:9660";
-
-/// A child process that ends with its owner, in order where it can.
-#[derive(Debug)]
-pub struct Running(Child);
-
-impl Running {
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub(crate) fn start(mut command: Command) -> std::io::Result<Self> {
-        command.stdin(Stdio::null()).spawn().map(Self)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        if rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok() {
-            // It has been asked to end, and does: nothing here is of value when it does not.
-            let _ = self.0.wait();
-        }
-    }
-}
+/// The first of the members' ports: not those of a devnet's bridge, which may run beside the fraud.
+const FIRST_PORT: u16 = 9750;
 
 /// What all steps need.
 #[derive(Debug)]
 pub struct Stage {
     /// A devnet's folder, or one that is laid out like it.
     pub(super) devnet: PathBuf,
-    pub(super) chain_file: PathBuf,
-    /// The fraud's own folder, one for each time.
-    pub(super) folder: PathBuf,
+    /// The members, with a folder of their own each time.
+    pub(super) committee: Committee,
     pub(super) client: Client,
-    pub(super) cookie: PathBuf,
-    pub(super) l1_url: String,
-    pub(super) program: PathBuf,
     /// What the verifier answers.
     pub verifier: Rpc,
 }
@@ -68,43 +38,26 @@ impl Stage {
         let l1_url = url.trim().to_owned();
         let cookie = default_cookie(&devnet.join("bitcoin"), bitcoin::Network::Regtest);
         let client = Client::new(RpcConfig::new(l1_url.clone(), Auth::Cookie(cookie.clone())));
-        let folder = new_folder(devnet)?;
-        let chain = ChainFile::read(chain_file).wrap_err("failed to read the chain file")?;
-        let bytes = std::fs::read(guest).wrap_err_with(|| format!("failed to read {}", guest.display()))?;
-        let elf = bitsect_guest::params::write(&bytes, &chain.params)
-            .wrap_err("failed to write the chain's parameters into the program")?;
-        let program = folder.join("program.elf");
-        std::fs::write(&program, elf).wrap_err("failed to write the program")?;
-        std::fs::copy(guest, folder.join("guest.elf")).wrap_err("failed to copy the program")?;
+        let committee = Committee::open(&new_folder(devnet)?, &Member::PAIR, FIRST_PORT)?;
+        committee.configure(&Links {
+            l1_url,
+            l1_cookie: cookie,
+            chain_file: chain_file.to_owned(),
+            sequencer: verifier.to_owned(),
+            verifier: verifier.to_owned(),
+            guest: Some(guest.to_owned()),
+        })?;
         Ok(Self {
             devnet: devnet.to_owned(),
-            chain_file: chain_file.to_owned(),
-            folder,
+            committee,
             client: client.wrap_err("failed to use Bitcoin Core's address")?,
-            cookie,
-            l1_url,
-            program,
             verifier: Rpc::new(verifier.to_owned()),
         })
     }
 
-    pub(super) fn member(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    pub(super) fn key(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.key"))
-    }
-
-    pub(super) fn deployment(&self) -> PathBuf {
-        self.folder.join("deployment.toml")
-    }
-
-    pub(super) fn log(&self, name: &str) -> eyre::Result<Stdio> {
-        let path = self.folder.join(format!("{name}.log"));
-        let file = std::fs::File::options().create(true).append(true).open(&path);
-        file.map(Stdio::from)
-            .wrap_err_with(|| format!("failed to write {}", path.display()))
+    /// Gives where the challenger shows itself.
+    pub fn challenger(&self) -> String {
+        self.committee.status_address(Member::CHALLENGER)
     }
 
     /// Starts the honest challenger.
@@ -112,30 +65,7 @@ impl Stage {
     /// # Errors
     /// Where it does not start.
     pub fn start_challenger(&self) -> eyre::Result<Running> {
-        let mut command = Command::new(find_program("bitsect-challenger")?);
-        command.arg("run").args(self.challenger_args());
-        command.args(["--metrics-listen", CHALLENGER]);
-        command
-            .stdout(self.log("challenger")?)
-            .stderr(self.log("challenger")?);
-        Running::start(command).wrap_err("failed to start the challenger")
-    }
-
-    fn challenger_args(&self) -> Vec<OsString> {
-        let options: [(&str, &Path); 7] = [
-            ("--data-dir", &self.member("challenger-chain")),
-            ("--chain-file", &self.chain_file),
-            ("--l1-cookie-file", &self.cookie),
-            ("--guest-file", &self.folder.join("guest.elf")),
-            ("--deployment", &self.deployment()),
-            ("--key-file", &self.key("challenger")),
-            ("--committee-store", &self.member("challenger")),
-        ];
-        let options = options
-            .into_iter()
-            .flat_map(|(name, path)| [name.into(), path.into()]);
-        let url: [OsString; 2] = ["--l1-url".into(), self.l1_url.clone().into()];
-        url.into_iter().chain(options).collect()
+        self.committee.start(Member::CHALLENGER)
     }
 
     /// Asks the challenger why it disagreed. It must not run: its store has one owner at a time.
@@ -145,10 +75,9 @@ impl Stage {
     pub fn explain(&self) -> eyre::Result<()> {
         println!("\nbitsect-challenger explain 0");
         let mut command = Command::new(find_program("bitsect-challenger")?);
-        let status = command
-            .args(["explain", "0"])
-            .args(self.challenger_args())
-            .status();
+        command.args(["explain", "0", "--config"]);
+        command.arg(self.committee.challenger_config(Member::CHALLENGER));
+        let status = command.status();
         let code = status.wrap_err("failed to ask the challenger")?.code();
         // 3 says that the claim is wrong.
         ensure!(

@@ -145,12 +145,13 @@ impl Drop for Process {
 }
 
 /// Makes the kernel tell the child to stop when this program ends in any way, `kill -9` included.
+/// The kernel ties the child to the *thread* that starts it.
 #[cfg(target_os = "linux")]
 #[expect(
     unsafe_code,
     reason = "the only way to run something in the child before exec"
 )]
-fn die_with_parent(command: &mut Command) {
+pub fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     let tie = move || {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
@@ -166,4 +167,4 @@ fn die_with_parent(command: &mut Command) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn die_with_parent(_command: &mut Command) {}
+pub fn die_with_parent(_command: &mut Command) {}

@@ -1,11 +1,12 @@
 //! The way of bitcoin onto L2 and off it again, by the programs that everybody runs: a devnet, an operator, a challenger, and
 //! the commands of a user.
 
-#[path = "../../vm/guest/tests/machine/built.rs"]
+#[path = "../../../vm/guest/tests/machine/built.rs"]
 mod built;
 
 use bitcoin::Amount;
-use bitsect_tests::bridge::{BridgeNet, BridgeOptions, paying};
+use bitsect_node::devnet::committee::{Member, paying};
+use bitsect_tests::bridge::{BridgeNet, BridgeOptions};
 use bitsect_tests::until;
 use serde_json::{Value, json};
 
@@ -21,10 +22,7 @@ fn text(value: &Value) -> String {
 /// Runs a command of a user's; where it fails, the members' logs say why.
 fn run(net: &BridgeNet, name: &str, args: &[&str]) -> Value {
     let done = net.user(name, args);
-    done.unwrap_or_else(|error| {
-        let (operator, challenger) = (net.logged("operator"), net.logged("challenger"));
-        panic!("{name} {args:?}: {error:#}\noperator:\n{operator}\nchallenger:\n{challenger}")
-    })
+    done.unwrap_or_else(|error| panic!("{name} {args:?}: {error:#}\n{}", net.all_logged()))
 }
 
 /// Asks how a withdrawal is until it is paid: its stages, each once, shown as a user sees them.
@@ -79,14 +77,16 @@ async fn bitcoin_goes_to_l2_and_back() {
         "withdraw", "request", "--to", &to, "--amount", &amount, "--fee", &fee,
     ];
     // Members that are away only delay.
-    (0..2).for_each(|member| net.stop_member(member));
+    Member::PAIR.iter().for_each(|member| net.stop_member(*member));
     let id = run(&net, "alice", &asked)["id"]
         .as_u64()
         .expect("an id")
         .to_string();
     let status = run(&net, "alice", &["withdraw", "status", &id]);
     assert_eq!(status["stage"], "waitingForPayout", "{status}");
-    (0..2).for_each(|member| net.start_member(member).expect("a member starts"));
+    for member in Member::PAIR {
+        net.start_member(member).expect("a member starts");
+    }
     let stages = stages(&net, &id).await;
     assert_eq!(
         stages.first().map(String::as_str),
@@ -98,11 +98,11 @@ async fn bitcoin_goes_to_l2_and_back() {
     assert_eq!(balance["confirmedSats"], json!(WITHDRAWN - FEE), "{balance}");
     // The operator has a vault output assigned, claims, and takes it.
     let vault = until("the reimbursement", || async {
-        let vault = net.rpc.get("rollup_vault", json!([])).await;
+        let vault = net.rpc().get("rollup_vault", json!([])).await;
         if vault["vaultSats"] == json!(DEPOSITS[0]) {
             return Ok(vault);
         }
-        let logged = net.logged("operator");
+        let logged = net.logged(Member::OPERATOR);
         let said: Vec<&str> = logged.lines().rev().take(3).collect();
         Err(format!("{vault}\n{said:?}"))
     })
