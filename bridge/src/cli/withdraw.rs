@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::user::{Output, Progress, node, open, optional_node, read_terms, read_user_keys};
 use crate::user::{
-    Node, Requested, Terms, UserError, WithdrawRequest, WithdrawStage, WithdrawView, parse_amount,
-    parse_l1_address, resume_requests, send_withdraw, sign_withdraw, withdrawal_views,
+    Node, Requested, Route, Terms, UserError, WithdrawRequest, WithdrawStage, WithdrawView, parse_amount,
+    parse_l1_address, resume_requests, send_withdraw, sign_withdraw, wait_for_request, withdrawal_views,
 };
 
 /// Asks for bitcoin that are on L2, and shows where that stands.
@@ -27,6 +27,9 @@ pub(super) enum WithdrawCommand {
         /// What of it the operator that pays keeps, with its unit.
         #[arg(long)]
         fee: String,
+        /// Go by Bitcoin, past a sequencer that is gone or does not take it; the wallet pays a Bitcoin transaction for it.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },
@@ -79,17 +82,24 @@ pub(super) async fn run(
             to,
             amount,
             fee,
+            force,
             wait,
         } => {
+            let route = if *force { Route::Bitcoin } else { Route::Node };
             wait.output
-                .run(request([to, amount, fee], *wait, config), stop)
+                .run(request([to, amount, fee], route, *wait, config), stop)
                 .await
         }
         WithdrawCommand::Status { id, wait } => wait.output.run(status(*id, *wait, config), stop).await,
     }
 }
 
-async fn request([to, amount, fee]: [&String; 3], wait: WaitArgs, config: &Config) -> eyre::Result<()> {
+async fn request(
+    [to, amount, fee]: [&String; 3],
+    route: Route,
+    wait: WaitArgs,
+    config: &Config,
+) -> eyre::Result<()> {
     let terms = read_terms(config)?;
     let wanted = WithdrawRequest {
         to: parse_l1_address("to", to, terms.network)?,
@@ -99,7 +109,7 @@ async fn request([to, amount, fee]: [&String; 3], wait: WaitArgs, config: &Confi
     wanted.verify(config.max_fee)?;
     let keys = read_user_keys(config, &terms)?;
     let node = node(config, &terms).await?;
-    let session = open(config, terms.clone(), keys.clone()).await?;
+    let mut session = open(config, terms.clone(), keys.clone()).await?;
     if let Some(resumed) = resume_requests(&node, session.store()).await?.first() {
         let got = match resumed.id {
             Some(id) => format!("withdrawal {id}"),
@@ -109,9 +119,20 @@ async fn request([to, amount, fee]: [&String; 3], wait: WaitArgs, config: &Confi
         let rule = "no request of an interrupted command";
         return Err(UserError::refused("request", rule, got).into());
     }
-    let signed = sign_withdraw(&node, &terms, &keys, &wanted, config.max_fee).await?;
+    let signed = sign_withdraw(&node, &terms, &keys, (&wanted, route), config.max_fee).await?;
+    let forced = match route {
+        Route::Node => None,
+        Route::Bitcoin => Some(session.force(&signed).await?),
+    };
+    // Bitcoin may take long, and what it has cannot be lost.
+    if let Some(forced) = forced.as_ref().filter(|_| !wait.wait) {
+        return wait.output.print(forced);
+    }
     let progress = Progress::new(format!("waiting for L2 transaction {}", signed.hash));
-    let Requested { id, .. } = send_withdraw(&node, session.store(), &signed).await?;
+    let Requested { id, .. } = match forced {
+        None => send_withdraw(&node, session.store(), &signed).await?,
+        Some(_) => wait_for_request(&node, &signed).await?,
+    };
     drop(progress);
     let view = follow(&node, &terms, id, wait, config).await?;
     wait.output.print(&view)

@@ -112,7 +112,8 @@ impl Session {
         Ok((outpoint, signed.fee))
     }
 
-    async fn make(&self, outputs: Vec<TxOut>) -> Result<SignedTx, UserError> {
+    /// Makes a transaction of the wallet's.
+    pub(super) async fn make(&self, outputs: Vec<TxOut>) -> Result<SignedTx, UserError> {
         let rate = self.config.fees.rate(&self.config.client).await?;
         let funded = self.wallet.fund(&Funding::new(rate, outputs));
         let funded = funded.map_err(|error| match error {

@@ -126,6 +126,16 @@ pub enum UserError {
         /// What it says.
         reason: String,
     },
+    /// Another transaction has the nonce of one that was sent.
+    #[error(
+        "node: L2 transaction {hash} was sent, and another one of the account has taken its nonce, {nonce}"
+    )]
+    NonceTaken {
+        /// The transaction.
+        hash: alloy_primitives::B256,
+        /// The nonce.
+        nonce: u64,
+    },
     /// The L2 transaction was sent, and failed.
     #[error("L2 transaction {hash} was sent and has failed in block {block}: it moved nothing but its fee")]
     Reverted {
@@ -168,7 +178,8 @@ impl UserError {
             | Self::NotTaken { .. }
             | Self::Follow(_)
             | Self::Node(_)
-            | Self::NodeRefuses { .. } => ExitKind::Network,
+            | Self::NodeRefuses { .. }
+            | Self::NonceTaken { .. } => ExitKind::Network,
             Self::Store(_) | Self::Wallet(_) | Self::Fund(_) | Self::Ended => ExitKind::Fault,
         }
     }

@@ -5,6 +5,7 @@ mod amount;
 mod balance;
 mod deposit;
 mod error;
+mod forced;
 mod keys;
 mod node;
 mod session;
@@ -21,6 +22,7 @@ pub use amount::parse_amount;
 pub use balance::{BalanceView, withdrawal_views};
 pub use deposit::{DepositRequest, PayTo};
 pub use error::{ExitKind, UserError};
+pub use forced::Forced;
 pub use keys::UserKeys;
 pub use node::{L2Block, MintedDeposit, Node, Payout, RequestedIn, WithdrawalAnswer};
 pub use session::{Refusal, Session, SessionConfig};
@@ -30,6 +32,7 @@ pub use store::{Deposit, Request, Spend, SpendKind, StoreError, UserStore};
 pub use tag::{Order, accept_txid};
 pub use terms::Terms;
 pub use withdraw::{
-    Requested, Resumed, SignedRequest, WithdrawRequest, resume_requests, send_withdraw, sign_withdraw,
+    Requested, Resumed, Route, SignedRequest, WithdrawRequest, resume_requests, send_withdraw, sign_withdraw,
+    wait_for_request,
 };
 pub use withdrawal::{BlockState, PAYOUT_WINDOW, WithdrawStage, WithdrawView};

@@ -30,6 +30,8 @@ pub struct Terms {
     pub deposit_window: u32,
     /// L1 blocks after which a deposit can be taken back.
     pub refund_delay: u16,
+    /// L1 blocks within which what is forced by Bitcoin is on L2.
+    pub sequencing_window: u32,
     /// The smallest deposit that mints.
     pub min_deposit: Amount,
     /// The last L1 block before the chain.
@@ -56,6 +58,7 @@ struct DeriveForm {
     vault_key: B256,
     deposit_window: u32,
     refund_delay: u16,
+    sequencing_window: u32,
     min_deposit: u64,
     genesis_l1: CursorForm,
 }
@@ -115,6 +118,7 @@ impl Terms {
             vault_key,
             deposit_window: derive.deposit_window,
             refund_delay: derive.refund_delay,
+            sequencing_window: derive.sequencing_window,
             min_deposit: Amount::from_sat(derive.min_deposit),
             start: BlockRef::new(derive.genesis_l1.height, hash),
         })
@@ -153,6 +157,7 @@ pub(super) mod tests {
                 .unwrap(),
             deposit_window: 100,
             refund_delay: 200,
+            sequencing_window: 50,
             min_deposit: Amount::from_sat(10_000),
             start: BlockRef::new(3, BlockHash::all_zeros()),
         }

@@ -57,6 +57,25 @@ impl WithdrawRequest {
     }
 }
 
+/// How a request comes to L2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// By a node.
+    Node,
+    /// By Bitcoin, past the sequencer.
+    Bitcoin,
+}
+
+impl Route {
+    /// The block tag behind which the nonce is taken: what only waits at a sequencer may never be on L2.
+    const fn nonce_at(self) -> &'static str {
+        match self {
+            Self::Node => "pending",
+            Self::Bitcoin => "latest",
+        }
+    }
+}
+
 /// A withdrawal that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,7 +120,7 @@ pub async fn sign_withdraw(
     node: &Node,
     terms: &Terms,
     keys: &UserKeys,
-    wanted: &WithdrawRequest,
+    (wanted, route): (&WithdrawRequest, Route),
     max_fee: Amount,
 ) -> Result<SignedRequest, UserError> {
     wanted.verify(max_fee)?;
@@ -134,7 +153,7 @@ pub async fn sign_withdraw(
         .await?
         .saturating_mul(U256::from(2))
         .saturating_add(tip);
-    let nonce = node.nonce(account, "pending").await?;
+    let nonce = node.nonce(account, route.nonce_at()).await?;
     let transaction = TxEip1559 {
         chain_id: terms.chain_id,
         nonce,
@@ -185,20 +204,34 @@ pub async fn send_withdraw(
         }
         Err(error) => return Err(error),
     }
+    let requested = wait_for_request(node, signed).await;
+    // What failed is over; what could not be seen may still come.
+    let is_over = match &requested {
+        Ok(_) | Err(UserError::Reverted { .. } | UserError::NonceTaken { .. }) => true,
+        Err(_) => false,
+    };
+    if is_over {
+        store.drop_request(signed.hash)?;
+    }
+    requested
+}
+
+/// Waits until L2 has a request that was sent.
+///
+/// # Errors
+/// [`UserError::Reverted`] where it failed there; [`UserError::NonceTaken`]; where
+/// the node cannot be asked.
+pub async fn wait_for_request(node: &Node, signed: &SignedRequest) -> Result<Requested, UserError> {
     loop {
         if let Some(receipt) = node.receipt(signed.hash).await? {
-            store.drop_request(signed.hash)?;
             return requested(signed.hash, &receipt);
         }
         let nonce = signed.request.nonce;
         if node.nonce(signed.request.account, "latest").await? > nonce
             && node.receipt(signed.hash).await?.is_none()
         {
-            store.drop_request(signed.hash)?;
-            return Err(UserError::NodeRefuses {
-                method: "eth_getTransactionReceipt",
-                reason: format!("another transaction of the account has taken its nonce, {nonce}"),
-            });
+            let hash = signed.hash;
+            return Err(UserError::NonceTaken { hash, nonce });
         }
         tokio::time::sleep(RECEIPT_PAUSE).await;
     }

@@ -86,7 +86,7 @@ impl World {
         let key = vault.x_only_public_key().0;
         let chain = format!(
             "version = 1\nname = \"test\"\n[execution]\nchain_id = 77\n[derive]\nnetwork = \"regtest\"\n\
-             vault_key = \"0x{key}\"\ndeposit_window = {WINDOW}\nrefund_delay = {DELAY}\nmin_deposit = 10000\n\
+             vault_key = \"0x{key}\"\ndeposit_window = {WINDOW}\nrefund_delay = {DELAY}\nmin_deposit = 10000\nsequencing_window = 50\n\
              [derive.genesis_l1]\nheight = {}\nhash = \"0x{hash}\"\n",
             start.height
         );
