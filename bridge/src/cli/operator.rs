@@ -25,7 +25,7 @@ use crate::daemon::{
 };
 use crate::setup::{PartySecrets, Seat, Section, hand, open_wallet, ready, seat, sync, verify_outputs};
 use crate::user::Terms;
-use crate::vault::Accepting;
+use crate::vault::Keeping;
 
 /// How long a running operator may take to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -132,7 +132,7 @@ async fn daemon(
     vault: Option<Vault>,
     shown: watch::Sender<Shown>,
 ) -> eyre::Result<(
-    Daemon<Accepting<Claimant<Honest>>>,
+    Daemon<Keeping<Claimant<Honest>>>,
     impl Future<Output = eyre::Result<()>> + use<>,
 )> {
     let Parts {
@@ -163,10 +163,10 @@ async fn daemon(
     });
     let knowledge = known.collect();
     let key = PartySecrets::derive(&keys, &deployment.hash()?).key;
-    let (mut acceptor, mut bank, mut service) = (None, None, None);
+    let (mut keeper, mut bank, mut service) = (None, None, None);
     if let Some(vault) = vault {
         let parts = vault.parts(config, &deployment, (&core, &chain, seat.operates.clone()), key)?;
-        (acceptor, bank, service) = (Some(parts.0), Some(parts.1), Some(parts.2));
+        (keeper, bank, service) = (Some(parts.0), Some(parts.1), Some(parts.2));
     }
     let party = Claimant::new(
         operator,
@@ -175,7 +175,7 @@ async fn daemon(
         (config.layer.claim_after_units, bank),
     );
     let daemon = Daemon {
-        party: Accepting { party, acceptor },
+        party: Keeping { party, keeper },
         core,
         knowledge,
         fees: config.fee_outputs,

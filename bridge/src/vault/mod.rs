@@ -1,15 +1,22 @@
-//! The vault as members keep it (docs/bridge.md): deposits enter it, operators pay withdrawals and take outputs of it.
+//! The vault as members keep it (docs/bridge.md): deposits enter it, operators pay withdrawals and take outputs of it,
+//! members split and merge those.
 
 mod accept;
+mod care;
+mod keeper;
 mod operator;
 mod payout;
 mod policy;
 mod service;
 mod state;
+mod turns;
 
-pub use accept::{Accepting, Acceptor, Turns};
+pub use accept::due_accepts;
+pub use care::{CARE_BLOCKS, Usable, VaultMove, due_moves, moves_of, usable};
+pub use keeper::{Keeper, Keeping};
 pub use operator::{Bank, BankError, Ripe};
 pub use payout::{PayoutError, Payouts};
 pub use policy::{Choice, Means, Open, Policy, Reason, choose};
 pub use service::Signing;
 pub use state::{Assigned, OpenDeposit, Spend, VaultOutput, VaultState};
+pub use turns::Turns;

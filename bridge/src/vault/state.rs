@@ -104,6 +104,12 @@ impl VaultState {
         self.assignments.get(ticket).copied()
     }
 
+    /// Gives the sum of the outputs that are there.
+    pub fn held(&self) -> Amount {
+        let there = self.outputs.values().filter(|output| output.spent.is_none());
+        there.map(|output| output.amount).sum()
+    }
+
     /// Gives the outputs of the vault that are there, and that no ticket was spent for.
     pub fn free(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
         let named = |outpoint: &OutPoint| self.assignments.values().any(|of| of.output == Some(*outpoint));
