@@ -161,18 +161,7 @@ impl SetupBuilder {
     }
 
     fn shape(&self, member: MemberId) -> Shape {
-        let is_challenger = self.deployment.member(member).role == Role::Challenger;
-        Shape {
-            network: self.deployment.network,
-            rounds: self.section.params.rounds,
-            operated: self.section.operates(&self.deployment, member).len(),
-            challengers: challengers(&self.deployment).len(),
-            challenged: if is_challenger {
-                self.section.slots.len()
-            } else {
-                0
-            },
-        }
+        shape(&self.deployment, &self.section, member)
     }
 
     /// Gives the outputs that a member makes: the bonds of its slots, their tickets, then its stakes, in the order of slots.
@@ -326,6 +315,41 @@ impl SetupBuilder {
             pairs: pairs.collect::<Result<_, _>>()?,
         })
     }
+}
+
+fn shape(deployment: &Deployment, section: &Section, member: MemberId) -> Shape {
+    let is_challenger = deployment.member(member).role == Role::Challenger;
+    Shape {
+        network: deployment.network,
+        rounds: section.params.rounds,
+        operated: section.operates(deployment, member).len(),
+        challengers: challengers(deployment).len(),
+        challenged: if is_challenger { section.slots.len() } else { 0 },
+    }
+}
+
+/// Gives the tickets of a deployment's slots, of what their operators have contributed; none where a slot takes no vault output.
+///
+/// # Errors
+/// Where an operator's contribution is missing, or is none.
+pub fn tickets(
+    deployment: &Deployment,
+    contributions: &BTreeMap<MemberId, Vec<u8>>,
+) -> Result<Vec<Option<OutPoint>>, BuildError> {
+    let section = Section::of(deployment)?;
+    let mut tickets = vec![None; section.slots.len()];
+    for member in deployment.ids() {
+        let own = section.operates(deployment, member);
+        if own.is_empty() {
+            continue;
+        }
+        let bytes = contributions.get(&member).ok_or(BuildError::Missing { member })?;
+        let contribution = Contribution::decode(bytes, &shape(deployment, &section, member))?;
+        for (slot, operated) in own.into_iter().zip(contribution.operated) {
+            tickets[slot] = section.slots[slot].vault.then_some(operated.ticket);
+        }
+    }
+    Ok(tickets)
 }
 
 /// Checks that no key and no output is contributed twice: transactions that spend the same exclude each other.

@@ -12,7 +12,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{BuildError, Purpose, SetupBuilder, SetupGraph, Wanted, label, tweak};
+pub use builder::{BuildError, Purpose, SetupBuilder, SetupGraph, Wanted, label, tickets, tweak};
 pub use contribution::{Challenged, Contribution, ContributionError, Operated, Shape};
 pub use fund::{FundConfig, FundError, fund, sync};
 pub use outputs::OutputStoreError;

@@ -10,6 +10,7 @@ mod policy;
 mod service;
 mod state;
 mod turns;
+mod view;
 
 pub use accept::due_accepts;
 pub use care::{CARE_BLOCKS, Usable, VaultMove, due_moves, moves_of, usable};
@@ -20,3 +21,4 @@ pub use policy::{Choice, Means, Open, Policy, Reason, choose};
 pub use service::Signing;
 pub use state::{Assigned, OpenDeposit, Spend, VaultOutput, VaultState};
 pub use turns::Turns;
+pub use view::{OperatorView, OutputState, OutputView, VaultView};
