@@ -9,6 +9,7 @@ mod key;
 mod member;
 mod monitor;
 mod operator;
+mod redeem;
 mod scan;
 mod show;
 mod user;

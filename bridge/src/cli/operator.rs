@@ -17,6 +17,8 @@ use super::member::{
     birthday, block_at, client, data_dir, follower, given, read_deployment, read_keys, read_program,
 };
 use super::monitor::{Board, Monitor, Status, serve};
+use super::redeem;
+use super::user::Output;
 use super::vault::Vault;
 use crate::chain::{Chain, RpcChain, Runner, RunnerConfig};
 use crate::committee::{Deployment, MemberKeys};
@@ -43,6 +45,14 @@ pub(super) enum OperatorCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Has the operator's credit become BTC on L2 again; no operator may run in the folder.
+    Redeem {
+        /// The L2 address that gets it.
+        #[arg(long)]
+        to: String,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 pub(super) async fn run(
@@ -53,6 +63,7 @@ pub(super) async fn run(
     match command {
         OperatorCommand::Run => operate(config, stop).await,
         OperatorCommand::Status { json } => status(&config, json).await,
+        OperatorCommand::Redeem { to, output } => redeem::run(&to, output, &config, &stop).await,
     }
 }
 

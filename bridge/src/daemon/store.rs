@@ -54,10 +54,12 @@ pub enum Pledge {
     Move = 2,
     /// A vault output: to be assigned to a slot of ours.
     Assignment = 3,
+    /// An output of ours: to redeem credit.
+    Redemption = 4,
 }
 
 impl Pledge {
-    const ALL: [Self; 3] = [Self::Accept, Self::Move, Self::Assignment];
+    const ALL: [Self; 4] = [Self::Accept, Self::Move, Self::Assignment, Self::Redemption];
 }
 
 /// The file failed: nothing is shown that it does not hold.
@@ -79,8 +81,11 @@ pub enum DaemonStoreError {
         /// What is wrong.
         error: consensus::encode::Error,
     },
+    /// An output that was pledged cannot be read.
+    #[error("daemon's file: pledged output: {0}")]
+    Outpoint(#[from] consensus::encode::Error),
     /// A pledge is none that there is.
-    #[error("daemon's file: pledge of {outpoint}: expected 1 to 3, got {got}")]
+    #[error("daemon's file: pledge of {outpoint}: expected 1 to 4, got {got}")]
     Pledge {
         /// Of what.
         outpoint: OutPoint,
@@ -157,6 +162,23 @@ impl DaemonStore {
         let table = self.0.begin_read()?.open_table(PLEDGES)?;
         let found = table.get(consensus::serialize(outpoint).as_slice())?;
         found.map(|found| pledge(outpoint, found.value())).transpose()
+    }
+
+    /// Gives all outputs that are pledged to something.
+    ///
+    /// # Errors
+    /// Where the file fails, or does not hold what was written.
+    pub fn all_pledged(&self, to: Pledge) -> Result<Vec<OutPoint>, DaemonStoreError> {
+        let table = self.0.begin_read()?.open_table(PLEDGES)?;
+        let mut found = Vec::new();
+        for row in table.iter()? {
+            let (key, got) = row?;
+            let outpoint: OutPoint = consensus::deserialize(key.value())?;
+            if pledge(&outpoint, got.value())? == to {
+                found.push(outpoint);
+            }
+        }
+        Ok(found)
     }
 
     /// Gives the blocks that were looked at, lowest first.
@@ -324,6 +346,8 @@ mod tests {
         let refused = store.pledge(&[one], Pledge::Assignment).unwrap();
         assert_eq!(refused, Some((one, Pledge::Move)));
         assert_eq!(store.pledged(&two).unwrap(), Some(Pledge::Assignment));
+        assert_eq!(store.all_pledged(Pledge::Move).unwrap(), [one]);
+        assert_eq!(store.all_pledged(Pledge::Redemption).unwrap(), []);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::connector::{Bond, Path, Ticket};
 use crate::graph::{GraphError, PairSpec, SigningId, SlotGraph, SlotSpec};
 use crate::keys::{ClaimKeys, ProverKeys, locks};
 use crate::leaf::{Program, ProgramError};
+use crate::params::CONNECTOR_VALUE;
 
 /// Why there is no contribution, or no graph.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +191,13 @@ impl SetupBuilder {
         bonds.chain(tickets).chain(stakes).collect()
     }
 
+    /// Gives the outputs behind those: one for each of the member's slots, which it alone spends, each to redeem credit once.
+    /// They are not contributed.
+    pub fn redemptions(&self, member: MemberId, secrets: &PartySecrets) -> Vec<TxOut> {
+        let output = redemption_output(&self.secp, secrets.key.x_only_public_key().0);
+        vec![output; self.section.operates(&self.deployment, member).len()]
+    }
+
     fn bond(&self, operator: XOnlyPublicKey, claim: &ClaimKeys) -> TxOut {
         let params = &self.section.params;
         let bond = Bond::new(&self.secp, claim, self.committee, operator, params.rounds);
@@ -314,6 +322,16 @@ impl SetupBuilder {
             claim: operated.claim.clone(),
             pairs: pairs.collect::<Result<_, _>>()?,
         })
+    }
+}
+
+/// Gives the output with which an operator redeems credit: to its key in the graph, which its wallet does not know, so that
+/// nothing else spends it.
+pub fn redemption_output(secp: &Secp256k1<All>, operator: XOnlyPublicKey) -> TxOut {
+    let (key, _) = operator.tap_tweak(secp, None);
+    TxOut {
+        value: CONNECTOR_VALUE,
+        script_pubkey: ScriptBuf::new_p2tr_tweaked(key),
     }
 }
 

@@ -12,6 +12,8 @@ use super::care::{Usable, usable};
 use super::keeper::{named, vault_signings};
 use super::payout::{PayoutError, Payouts};
 use super::policy::{Choice, Means, Open, Policy, choose};
+use super::redeem::is_counted;
+use super::redeem::redemption_under_way;
 use super::state::{Assigned, VaultState};
 use crate::chain::{Chain, ChainError, RpcChain};
 use crate::committee::{SignError, Signer};
@@ -22,7 +24,7 @@ use crate::params::VaultParams;
 use crate::slot::Main;
 
 /// Blocks that assignments and reimbursements should take at most: nothing is lost where they take more.
-const PATIENCE: u32 = 144;
+pub(super) const PATIENCE: u32 = 144;
 
 /// Why nothing can be done now.
 #[derive(Debug, thiserror::Error)]
@@ -241,7 +243,10 @@ impl Bank {
         let Some(slot) = self.free_slots(core, vault).into_iter().next() else {
             return Ok(());
         };
-        if !self.is_settled(core, vault).await? {
+        // An assignment behind a redemption would find no credit, and cost its ticket.
+        if redemption_under_way(vault, core.store(), core.tip())?.is_some()
+            || !self.is_settled(core, vault).await?
+        {
             return Ok(());
         }
         let credit = Amount::from_sat(self.chain.credit(&self.payouts.operator()).await?);
@@ -298,7 +303,7 @@ impl Bank {
         }
         let counted = self.chain.assigned_tickets().await?;
         let behind = |(_, ticket, spend): &(usize, OutPoint, super::Spend)| {
-            !counted.contains(ticket) && core.tip() < spend.height + PATIENCE
+            !is_counted(ticket, spend, &counted, core.tip())
         };
         Ok(!recent.iter().any(behind))
     }
