@@ -95,7 +95,7 @@ pub(super) async fn run(
 async fn redeem(to: &str, config: &Config) -> eyre::Result<RedeemView> {
     let to = parse_l2_address("to", to)?;
     let operator = Operator::read(config)?;
-    let ours = operator.redemptions();
+    let ours = operator.redemptions()?;
     if ours.is_empty() {
         let rule = "an output for redemptions in the set-up's transaction, as set-ups make them";
         let got = format!("none in {}", operator.setup.compute_txid());
@@ -117,7 +117,7 @@ async fn redeem(to: &str, config: &Config) -> eyre::Result<RedeemView> {
     for (outpoint, output) in ours {
         let there = client.get_tx_out(&outpoint, true).await;
         let there = there.wrap_err("failed to ask Bitcoin Core for an output")?;
-        // One that is pledged was sent, and has to be sent again where it is not confirmed.
+        // The first one: where a redemption by it was sent and lost, it is made again by the same output.
         free.extend(there.map(|_| (outpoint, output)));
     }
     let Some((spent, output)) = free.first().cloned() else {
@@ -199,19 +199,17 @@ impl Operator {
     }
 
     /// Gives the outputs that are for redemptions: behind bonds and tickets.
-    fn redemptions(&self) -> Vec<(OutPoint, TxOut)> {
-        let Ok(secrets) = self.secrets() else {
-            return Vec::new();
-        };
-        let wanted = redemption_output(&Secp256k1::new(), secrets.key.x_only_public_key().0);
+    fn redemptions(&self) -> eyre::Result<Vec<(OutPoint, TxOut)>> {
+        let key = self.secrets()?.key.x_only_public_key().0;
+        let wanted = redemption_output(&Secp256k1::new(), key);
         let txid = self.setup.compute_txid();
         let outputs = (0..).zip(&self.setup.output);
-        let others = 2 * self.seat.operates.len();
-        outputs
-            .skip(others)
-            .filter(|(_, output)| **output == wanted)
+        let ours = outputs
+            .skip(2 * self.seat.operates.len())
+            .filter(|(_, output)| **output == wanted);
+        Ok(ours
             .map(|(vout, output)| (OutPoint::new(txid, vout), output.clone()))
-            .collect()
+            .collect())
     }
 
     /// Opens the files of the operator's folder, and brings the wallet up to date.
@@ -273,7 +271,7 @@ impl Operator {
         };
         let tickets: Vec<OutPoint> = self.tickets().into_iter().map(|(_, ticket)| ticket).collect();
         let ours: Vec<OutPoint> = self
-            .redemptions()
+            .redemptions()?
             .into_iter()
             .map(|(outpoint, _)| outpoint)
             .collect();

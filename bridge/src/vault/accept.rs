@@ -59,132 +59,67 @@ pub fn due_accepts<'v>(
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Address, B256};
-    use bitcoin::hashes::Hash;
-    use bitcoin::key::{Keypair, Secp256k1};
-    use bitcoin::{BlockHash, Network, Transaction, TxIn, Txid, Witness};
-    use bitsect_l1::BlockRef;
-
+    use super::super::fixture::Fixture;
     use super::*;
-    use crate::user::{Order, Terms};
 
     const DEPTH: u32 = 6;
 
-    /// A transaction that spends an output of some txid.
-    fn spending(spent: OutPoint, output: Vec<bitcoin::TxOut>) -> Transaction {
-        Transaction {
-            version: bitcoin::transaction::Version::TWO,
-            lock_time: bitcoin::absolute::LockTime::ZERO,
-            input: vec![TxIn {
-                previous_output: spent,
-                witness: Witness::from_slice(&[[1; 64]]),
-                ..TxIn::default()
-            }],
-            output,
-        }
-    }
-
-    struct World {
-        vault: VaultState,
-        store: DaemonStore,
-        _dir: tempfile::TempDir,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let key = Keypair::from_seckey_slice(&Secp256k1::new(), &[7; 32]).unwrap();
-            let terms = Terms {
-                name: "test".to_owned(),
-                chain_id: 7,
-                network: Network::Regtest,
-                vault_key: key.x_only_public_key().0,
-                deposit_window: 100,
-                refund_delay: 200,
-                min_deposit: Amount::from_sat(10_000),
-                start: BlockRef::new(3, BlockHash::all_zeros()),
-            };
-            let dir = tempfile::tempdir().unwrap();
-            Self {
-                vault: VaultState::new(terms, vec![]),
-                store: DaemonStore::open(&dir.path().join("daemon.redb"), B256::ZERO).unwrap(),
-                _dir: dir,
-            }
-        }
-
-        fn deposit(&mut self, number: u8, sats: u64, height: u32) -> OutPoint {
-            let terms = self.vault.terms();
-            let order = Order::new(Address::repeat_byte(number), &terms.vault_key, None).unwrap();
-            let outputs = order.outputs(terms, Amount::from_sat(sats));
-            let spent = OutPoint::new(Txid::from_byte_array([number; 32]), 0);
-            let deposit = spending(spent, outputs);
-            assert!(self.vault.apply(&deposit, height));
-            OutPoint::new(deposit.compute_txid(), 0)
-        }
-
-        fn accept(&mut self, deposit: OutPoint, sats: u64, height: u32) {
-            let output = bitcoin::TxOut {
-                value: Amount::from_sat(sats),
-                script_pubkey: self.vault.terms().vault_script(),
-            };
-            assert!(self.vault.apply(&spending(deposit, vec![output]), height));
-        }
-
-        fn due(&self, max: Option<u64>, tip: u32) -> Vec<OutPoint> {
-            let params = VaultParams {
-                max_vault_sats: max,
-                ..VaultParams::default()
-            };
-            let due = due_accepts(&self.vault, &params, &self.store, (tip, DEPTH)).unwrap();
-            due.into_iter().map(|(outpoint, _)| outpoint).collect()
-        }
+    fn due(world: &Fixture, max: Option<u64>, tip: u32) -> Vec<OutPoint> {
+        let params = VaultParams {
+            max_vault_sats: max,
+            ..VaultParams::default()
+        };
+        let due = due_accepts(&world.vault, &params, &world.store, (tip, DEPTH)).unwrap();
+        due.into_iter().map(|(outpoint, _)| outpoint).collect()
     }
 
     #[test]
     fn deposits_are_due_when_they_are_deep_and_early() {
-        let mut world = World::new();
+        let mut world = Fixture::new(vec![]);
         let deposit = world.deposit(1, 50_000, 10);
         for (tip, is_due) in [(14, false), (15, true), (60, true), (61, false)] {
             for max in [None, Some(50_000)] {
-                assert_eq!(world.due(max, tip).contains(&deposit), is_due, "{tip} {max:?}");
+                assert_eq!(due(&world, max, tip).contains(&deposit), is_due, "{tip} {max:?}");
             }
         }
         world.accept(deposit, 50_000, 16);
-        assert_eq!(world.due(None, 20), []);
+        assert_eq!(due(&world, None, 20), []);
     }
 
     #[test]
     fn the_vault_is_filled_in_the_order_of_the_chain() {
-        let mut world = World::new();
+        let mut world = Fixture::new(vec![]);
         let first = world.deposit(1, 50_000, 10);
         let large = world.deposit(2, 60_000, 11);
         let last = world.deposit(3, 40_000, 12);
         let max = Some(100_000);
-        assert_eq!(world.due(None, 20), [first, large, last]);
+        assert_eq!(due(&world, None, 20), [first, large, last]);
         // What does not fit lets others by.
-        assert_eq!(world.due(max, 20), [first, last]);
-        assert_eq!(world.due(Some(99_999), 20), [first]);
-        assert_eq!(world.due(Some(110_000), 20), [first, large]);
+        assert_eq!(due(&world, max, 20), [first, last]);
+        assert_eq!(due(&world, Some(89_999), 20), [first]);
+        assert_eq!(due(&world, Some(110_000), 20), [first, large]);
         // An output takes as much room as its deposit did, until it is spent.
         world.accept(first, 50_000, 20);
-        assert_eq!(world.due(max, 21), [last]);
+        assert_eq!(due(&world, max, 21), [last]);
     }
 
     #[test]
     fn an_accept_that_may_be_signed_takes_its_room() {
-        let mut world = World::new();
+        let mut world = Fixture::new(vec![]);
         let first = world.deposit(1, 50_000, 10);
         let second = world.deposit(2, 60_000, 40);
         let max = Some(100_000);
-        assert_eq!(world.due(max, 45), [first]);
+        assert_eq!(due(&world, max, 45), [first]);
         // Asked for the second one before, say in another view of the chain: then the first one waits.
         assert_eq!(world.store.pledge(&[second], Pledge::Accept).unwrap(), None);
-        assert_eq!(world.due(max, 45), [second]);
+        assert_eq!(due(&world, max, 45), [second]);
         assert_eq!(world.store.pledge(&[first], Pledge::Accept).unwrap(), None);
-        assert_eq!(world.due(max, 45), [first, second]);
+        assert_eq!(due(&world, max, 45), [first, second]);
         // In the second half of the window nobody asks for it any more, but it may be on its way.
         let third = world.deposit(3, 50_000, 70);
-        assert_eq!(world.due(max, 75), [second]);
-        assert_eq!(world.due(max, 110), []);
-        assert_eq!(world.due(Some(110_000), 110), [third]);
+        assert_eq!(due(&world, max, 75), [second]);
+        assert_eq!(due(&world, Some(110_000), 110), []);
+        // Behind the window it mints nothing, and takes no room.
+        assert_eq!(due(&world, Some(110_000), 111), [third]);
     }
 }

@@ -3,6 +3,8 @@
 
 mod accept;
 mod care;
+#[cfg(test)]
+mod fixture;
 mod keeper;
 mod operator;
 mod payout;

@@ -61,3 +61,59 @@ pub fn verify_redeemable(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Address;
+    use bitsect_vm::derive::redemption_script;
+
+    use super::super::fixture::{Fixture, outpoint, spending, tag};
+    use super::*;
+
+    const TICKET: u8 = 0x70;
+
+    #[test]
+    fn a_redemption_is_under_way_until_it_is_counted_for_sure() {
+        let mut world = Fixture::new(vec![None, Some(outpoint(TICKET, 1))]);
+        let (ours, other) = (outpoint(TICKET, 2), outpoint(TICKET + 1, 2));
+        let under_way = |world: &Fixture, tip| redemption_under_way(&world.vault, &world.store, tip).unwrap();
+        assert_eq!(under_way(&world, 20), None);
+        world.store.pledge(&[ours], Pledge::Redemption).unwrap();
+        assert_eq!(under_way(&world, 1_000), Some(ours));
+        let redeems = tag(redemption_script(Address::repeat_byte(5)));
+        // Another's, and one without the tag, are none.
+        assert!(!world.vault.apply(&spending(other, vec![redeems.clone()]), 20));
+        let near = tag([&redemption_script(Address::ZERO)[..], &[0]].concat());
+        assert!(!world.vault.apply(&spending(ours, vec![near]), 20));
+        assert!(world.vault.apply(&spending(ours, vec![redeems]), 20));
+        assert_eq!(world.vault.redeemed(&ours).unwrap().height, 20);
+        assert_eq!(under_way(&world, 163), Some(ours));
+        assert_eq!(under_way(&world, 164), None);
+        world.vault = world.vault.restarted();
+        assert_eq!(under_way(&world, 164), Some(ours));
+    }
+
+    #[test]
+    fn credit_is_not_redeemed_before_assignments_are_counted() {
+        let ticket = outpoint(TICKET, 1);
+        let mut world = Fixture::new(vec![Some(ticket)]);
+        let deposit = world.deposit(1, 50_000, 10);
+        let output = world.accept(deposit, 50_000, 12);
+        let refused = |world: &Fixture, credit, counted: &[OutPoint], tip| {
+            let verified = verify_redeemable((&world.vault, tip), credit, &[(0, ticket)], counted);
+            verified.err().map(|error| error.to_string())
+        };
+        assert_eq!(refused(&world, 1, &[], 20), None);
+        let none = "credit: expected at least 1 sat, got 0 sats".to_owned();
+        assert_eq!(refused(&world, 0, &[], 20), Some(none));
+        world.assign(ticket, output, 20);
+        let waits = "assignments: expected all on Bitcoin counted by the chain, or 144 blocks old, got slot 0's \
+                     in block 20, not counted";
+        assert_eq!(refused(&world, 1, &[], 163).as_deref(), Some(waits));
+        assert_eq!(refused(&world, 1, &[], 164), None);
+        assert_eq!(refused(&world, 1, &[ticket], 21), None);
+        // Taken: then it was counted.
+        assert!(world.vault.apply(&spending(output, vec![]), 30));
+        assert_eq!(refused(&world, 1, &[], 31), None);
+    }
+}

@@ -248,3 +248,70 @@ impl fmt::Display for VaultView {
         self.outputs.iter().try_for_each(|output| write!(f, "\n{output}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, outpoint};
+    use super::*;
+
+    #[test]
+    fn outputs_are_shown_with_what_becomes_of_them() {
+        let tickets = [Some(outpoint(0x70, 2)), Some(outpoint(0x70, 3)), None];
+        let mut world = Fixture::new(tickets.to_vec());
+        let mut outputs = Vec::new();
+        for (number, sats) in (1..).zip([50_000, 900_000, 60_000, 12_000]) {
+            let deposit = world.deposit(number, sats, 10);
+            outputs.push(world.accept(deposit, sats, 10 + u32::from(number)));
+        }
+        world.deposit(9, 70_000, 20);
+        world.assign(outpoint(0x70, 3), outputs[0], 16);
+        let params = VaultParams {
+            split_above_sats: Some(800_000),
+            merge_below_sats: Some(100_000),
+            max_vault_sats: None,
+        };
+        let names = ["olga", "olga", "oleg"].map(str::to_owned);
+        let slots: Vec<_> = names.into_iter().zip(tickets).collect();
+        let view = VaultView::new(&world.vault, &params, &slots, 21);
+        assert_eq!((view.held_sats, view.assigned_sats), (1_022_000, 50_000));
+        assert_eq!((view.open_deposits, view.open_deposit_sats), (1, 70_000));
+        let shown: Vec<_> = view
+            .outputs
+            .iter()
+            .map(|output| (output.outpoint, output.state))
+            .collect();
+        let states = [
+            OutputState::Assigned,
+            OutputState::Split,
+            OutputState::Free,
+            OutputState::Free,
+        ];
+        assert_eq!(shown, outputs.iter().copied().zip(states).collect::<Vec<_>>());
+        assert_eq!(
+            (view.outputs[0].slot, view.outputs[0].operator.as_deref()),
+            (Some(1), Some("olga"))
+        );
+        assert_eq!(view.operators.len(), 1);
+        assert_eq!(view.operators[0].free_slots, 1);
+        let text = view.to_string();
+        assert!(
+            text.contains("50000 sats since block 11, assigned to slot 1 of olga"),
+            "{text}"
+        );
+        assert!(text.contains("900000 sats since block 12, to be split"), "{text}");
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(json["outputs"][1]["state"], "split");
+        assert_eq!(serde_json::from_value::<VaultView>(json).unwrap(), view);
+        // With more small ones all of them are merged.
+        for number in 20..26 {
+            let deposit = world.deposit(number, 20_000, 30);
+            world.accept(deposit, 20_000, 30);
+        }
+        let view = VaultView::new(&world.vault, &params, &slots, 31);
+        let merged = view
+            .outputs
+            .iter()
+            .filter(|output| output.state == OutputState::Merge);
+        assert_eq!(merged.count(), 8);
+    }
+}

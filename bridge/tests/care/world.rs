@@ -115,35 +115,27 @@ fn builder(deployment: &Deployment, number: usize) -> SetupBuilder {
 /// Sets up, all members together.
 async fn set_up(deployment: &Deployment, folders: &[PathBuf], listeners: Vec<TcpListener>) {
     let stop = CancellationToken::new();
-    let members = listeners.into_iter().zip(folders).enumerate();
-    let running = members.map(|(number, (listener, folder))| {
+    let (mut members, mut shown) = (Vec::new(), Vec::new());
+    for (number, (listener, folder)) in listeners.into_iter().zip(folders).enumerate() {
         let options = RunOptions {
             deployment: deployment.clone(),
             keys: keys(number),
             data_dir: folder.clone(),
         };
-        let (shown, mut progress) = watch::channel(Progress::default());
+        let (sender, progress) = watch::channel(Progress::default());
         let member = run(
             options,
             builder(deployment, number),
             listener,
-            shown,
+            sender,
             stop.clone(),
         );
-        let task = tokio::spawn(member);
-        async move {
-            let all = |progress: &Progress| progress.members_complete == NAMES.len();
-            drop(progress.wait_for(all).await.unwrap());
-            task
-        }
-    });
-    let mut tasks = Vec::new();
-    for running in running.collect::<Vec<_>>() {
-        tasks.push(tokio::spawn(running));
+        members.push(tokio::spawn(member));
+        shown.push(progress);
     }
-    let mut members = Vec::new();
-    for task in tasks {
-        members.push(task.await.unwrap());
+    let all = |progress: &Progress| progress.members_complete == NAMES.len();
+    for mut progress in shown {
+        drop(progress.wait_for(all).await.unwrap());
     }
     stop.cancel();
     for member in members {
