@@ -193,7 +193,6 @@ impl Operator {
         let (txid, count) = (self.setup.compute_txid(), self.seat.operates.len());
         let slots = self.seat.operates.iter().zip(count as u32..);
         slots
-            .filter(|(slot, _)| self.section.slots[**slot].vault)
             .map(|(slot, vout)| (*slot, OutPoint::new(txid, vout)))
             .collect()
     }
