@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bitcoin::key::Secp256k1;
 use bitcoin::{Amount, FeeRate, OutPoint, Transaction, Txid};
-use bitsect_bridge::committee::{SignRequest, Signing as ToSign};
+use bitsect_bridge::committee::{SignRequest, Signing as ToSign, Store, ask_contribution};
 use bitsect_bridge::connector::Funds;
 use bitsect_bridge::daemon::{Core, CoreConfig, DaemonStore, Pledge};
 use bitsect_bridge::graph::VaultGraph;
-use bitsect_bridge::setup::{deployment_hash, open_wallet, sync, tweak};
+use bitsect_bridge::setup::{deployment_hash, open_wallet, sync, tickets, tweak};
 use bitsect_bridge::transaction::vault_spend;
 use bitsect_bridge::vault::{CARE_BLOCKS, Keeper, VaultState, due_moves, moves_of, usable};
 use bitsect_l1::BlockRef;
@@ -261,6 +261,22 @@ async fn outputs_are_split_and_merged() {
         assert_eq!(usable(vault, &PARAMS, store, tip).unwrap().assignable.len(), 4);
     }
     world.world.stop.cancel();
+}
+
+/// While a daemon has a member's folder open, operators say which tickets are theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_show_their_tickets() {
+    let world = World::new().await;
+    let [olga, carl] = [0, 1].map(|number: usize| &world.seats[number]);
+    let error = Store::open(&carl.folder, &world.deployment.hash().unwrap()).unwrap_err();
+    assert!(error.is_in_use(), "{error}");
+    let asked = ask_contribution(&world.deployment, olga.id).await.unwrap();
+    let shown = tickets(&world.deployment, &[(olga.id, asked)].into()).unwrap();
+    assert_eq!(shown, [carl.slots[0].graph.spec.ticket]);
+    // Nobody else can say it.
+    let asked = ask_contribution(&world.deployment, carl.id).await.unwrap();
+    assert!(tickets(&world.deployment, &[(carl.id, asked)].into()).is_err());
+    world.stop.cancel();
 }
 
 /// An operator that has asked for a move never has its input assigned, whatever happens; one that has it assigned asks for no
