@@ -30,6 +30,9 @@ const _: () = assert!(
     "a position of the search over units is a number in Script"
 );
 
+/// Outputs that a merge of vault outputs takes.
+pub const MERGED_OUTPUTS: usize = 8;
+
 /// How many rounds the searches have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +63,21 @@ pub struct Params {
     pub reward_sats: u64,
     /// The fee that a verdict has out of the bond, in sats: a verdict is up to 40,000 vB.
     pub verdict_fee_sats: u64,
+}
+
+/// How members care for the vault (docs/bridge.md, Vault care). What is absent is not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultParams {
+    /// Outputs of more than this are split, in sats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_above_sats: Option<u64>,
+    /// Outputs of less than this are merged, in sats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_below_sats: Option<u64>,
+    /// No deposit is accepted that would bring the vault above this, in sats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_vault_sats: Option<u64>,
 }
 
 /// Why parameters cannot be used.
@@ -178,6 +196,45 @@ impl Params {
     }
 }
 
+impl VaultParams {
+    /// The names of the fields, in the deployment file.
+    pub const FIELDS: [&str; 3] = ["split_above_sats", "merge_below_sats", "max_vault_sats"];
+
+    /// Checks all relations between the parameters.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn verify(&self) -> Result<(), ParamsError> {
+        let [split, merge, max] = Self::FIELDS;
+        let at_least = |field, value: Option<u64>, least: u64| match value {
+            Some(got) if got < least => {
+                let rule = format!("at least {least}");
+                Err(ParamsError { field, rule, got })
+            }
+            _ => Ok(()),
+        };
+        // Parts are more than half of it, and no dust.
+        at_least(split, self.split_above_sats, 2 * CONNECTOR_VALUE.to_sat())?;
+        at_least(merge, self.merge_below_sats, 1)?;
+        at_least(max, self.max_vault_sats, 1)?;
+        // Then no merge makes what is split, and no split what is merged: fees would be paid forever.
+        if let (Some(above), Some(got)) = (self.split_above_sats, self.merge_below_sats)
+            && got > above / MERGED_OUTPUTS as u64
+        {
+            let rule = format!(
+                "at most {}, so that what {MERGED_OUTPUTS} outputs become is not above {split}",
+                above / MERGED_OUTPUTS as u64
+            );
+            return Err(ParamsError {
+                field: merge,
+                rule,
+                got,
+            });
+        }
+        Ok(())
+    }
+}
+
 fn blocks(count: u16) -> Sequence {
     LockTime::Blocks(Height::from(count)).to_sequence()
 }
@@ -215,5 +272,43 @@ mod tests {
         refused("bond_sats", |params| params.bond_sats = 251_000);
         refused("bond_sats", |params| params.reward_sats = u64::MAX);
         refused("stake_sats", |params| params.stake_sats = 329);
+    }
+
+    #[test]
+    fn relations_of_vault_care_are_checked() {
+        let params = |split, merge, max| VaultParams {
+            split_above_sats: split,
+            merge_below_sats: merge,
+            max_vault_sats: max,
+        };
+        for held in [
+            params(None, None, None),
+            params(Some(660), None, Some(1)),
+            params(None, Some(u64::MAX), None),
+            params(Some(8_000), Some(1_000), None),
+        ] {
+            assert_eq!(held.verify(), Ok(()));
+        }
+        for (broken, expected) in [
+            (
+                params(Some(659), None, None),
+                "split_above_sats: expected at least 660, got 659",
+            ),
+            (
+                params(None, Some(0), None),
+                "merge_below_sats: expected at least 1, got 0",
+            ),
+            (
+                params(None, None, Some(0)),
+                "max_vault_sats: expected at least 1, got 0",
+            ),
+            (
+                params(Some(8_007), Some(1_001), None),
+                "merge_below_sats: expected at most 1000, so that what 8 outputs become is not above \
+                 split_above_sats, got 1001",
+            ),
+        ] {
+            assert_eq!(broken.verify().unwrap_err().to_string(), expected);
+        }
     }
 }

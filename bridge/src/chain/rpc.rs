@@ -6,8 +6,8 @@ use alloy_primitives::{B256, Bytes};
 use bitcoin::{OutPoint, Txid};
 use bitsect_vm::chain::bridge::OutputId;
 use bitsect_vm::record::UnitRecord;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Answer, Chain, ChainError};
@@ -39,6 +39,22 @@ pub struct AskedWithdrawal {
     pub script_pub_key: Bytes,
     /// Whether it was paid.
     pub is_paid: bool,
+}
+
+/// What the chain says of the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultSums {
+    /// Whether what always holds does (docs/bridge.md).
+    pub holds: bool,
+    /// In vault outputs, in sats, as all that follow.
+    pub vault_sats: u64,
+    /// In withdrawals that are not paid.
+    pub pending_sats: u64,
+    /// What operators have paid and not yet got a vault output for.
+    pub credit_sats: u64,
+    /// In vault outputs that are assigned and not yet taken.
+    pub in_flight_sats: u64,
 }
 
 /// What `rollup_vault` gives, as far as it is read.
@@ -184,6 +200,14 @@ impl RpcChain {
             least = least.min(credit);
         }
         Ok(least)
+    }
+
+    /// Gives the sums of the bridge in the newest block.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn vault_sums(&self) -> Result<VaultSums, ChainError> {
+        self.ask("rollup_vault", json!([])).await
     }
 
     /// Gives the tickets that vault outputs are assigned to in the newest block.

@@ -1,5 +1,6 @@
 //! `claims`: all slots as Bitcoin stands, without a daemon.
 
+use bitcoin::Transaction;
 use bitsect_l1::rpc::Client;
 use clap::Args;
 use eyre::{WrapErr, bail};
@@ -9,12 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::member::{block_at, client, data_dir, read_deployment, read_program};
 use super::monitor::Board;
+use super::scan::scan;
 use crate::daemon::{ReadySlot, Shown, SlotView};
 use crate::setup::{Section, ready, verify_outputs};
 use crate::slot::{Main, SlotState};
-
-/// How often the chain may change while it is read.
-const ATTEMPTS: u32 = 5;
 
 /// Arguments of `claims`.
 #[derive(Debug, Args)]
@@ -75,39 +74,18 @@ fn print(args: &ClaimsArgs, output: &Output) -> eyre::Result<()> {
     Ok(())
 }
 
-/// Reads all blocks above a height, and again where a reorg comes in between.
 async fn read_chain(client: &Client, slots: &[ReadySlot], start: u32) -> eyre::Result<Shown> {
-    for _ in 0..ATTEMPTS {
-        if let Some(shown) = read_blocks(client, slots, start).await? {
-            return Ok(shown);
+    let start = block_at(client, "start_height", start).await?;
+    let begin = || -> Vec<SlotState> { slots.iter().map(|slot| SlotState::new(&slot.graph)).collect() };
+    let apply = |states: &mut Vec<SlotState>, transaction: &Transaction, height| {
+        for (slot, state) in slots.iter().zip(states) {
+            state.apply(&slot.graph, transaction, height);
         }
-    }
-    bail!("failed to read Bitcoin's blocks: the chain changed {ATTEMPTS} times meanwhile")
-}
-
-async fn read_blocks(client: &Client, slots: &[ReadySlot], start: u32) -> eyre::Result<Option<Shown>> {
-    let failed = "failed to ask Bitcoin Core for blocks";
-    let tip = client.get_blockchain_info().await.wrap_err(failed)?.blocks;
-    let mut states: Vec<SlotState> = slots.iter().map(|slot| SlotState::new(&slot.graph)).collect();
-    let mut last = block_at(client, "start_height", start).await?.hash;
-    for height in start + 1..=tip {
-        let Some(hash) = client.get_block_hash(height).await.wrap_err(failed)? else {
-            return Ok(None);
-        };
-        let block = client.get_block(&hash).await.wrap_err(failed)?;
-        if block.header.prev_blockhash != last {
-            return Ok(None);
-        }
-        last = hash;
-        for transaction in &block.txdata {
-            for (slot, state) in slots.iter().zip(&mut states) {
-                state.apply(&slot.graph, transaction, height);
-            }
-        }
-    }
-    Ok(Some(Shown {
+    };
+    let (tip, slots) = scan(client, start, begin, apply).await?;
+    Ok(Shown {
         tip,
-        slots: states,
+        slots,
         ..Shown::default()
-    }))
+    })
 }

@@ -52,6 +52,7 @@ async fn prepare(
         fees: config.fees,
         max_fee: config.max_funding_fee,
         confirmations: config.confirmations,
+        more: builder.redemptions(party.member, &secrets),
     };
     let made = fund(&wanted, &hash, &party.keys, funding, &stop).await;
     let made = made.wrap_err("failed to make bonds and stakes")?;

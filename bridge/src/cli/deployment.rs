@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::config::Config;
 use super::member::{given, read_program};
 use crate::committee::{Aggregate, Deployment, Digest, Member, chain_file_hash};
-use crate::params::{Params, Rounds};
+use crate::params::{Params, Rounds, VaultParams};
 use crate::setup::{Section, SlotEntry, program_hash};
 
 /// Arguments of `deployment`.
@@ -66,6 +66,15 @@ struct ParamsArgs {
     /// The fee that a verdict has out of the bond, in sats.
     #[arg(long, default_value_t = 400_000)]
     verdict_fee_sats: u64,
+    /// Vault outputs of more than this are split, in sats [default: none].
+    #[arg(long)]
+    split_above_sats: Option<u64>,
+    /// Vault outputs of less than this are merged, in sats [default: none].
+    #[arg(long)]
+    merge_below_sats: Option<u64>,
+    /// What the vault may hold: members accept no deposit that would bring it above, in sats [default: no limit].
+    #[arg(long)]
+    max_vault_sats: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +134,14 @@ impl ParamsArgs {
             verdict_fee_sats: self.verdict_fee_sats,
         }
     }
+
+    const fn vault(&self) -> VaultParams {
+        VaultParams {
+            split_above_sats: self.split_above_sats,
+            merge_below_sats: self.merge_below_sats,
+            max_vault_sats: self.max_vault_sats,
+        }
+    }
 }
 
 /// Arguments of `vault-key`.
@@ -164,6 +181,7 @@ pub(super) fn make(args: DeploymentArgs, config: &Config) -> eyre::Result<()> {
         program: program_hash(&program),
         start_height: args.start_height,
         params: args.params.params(),
+        vault: args.params.vault(),
         slots: args
             .slots
             .into_iter()

@@ -9,6 +9,9 @@ mod key;
 mod member;
 mod monitor;
 mod operator;
+mod redeem;
+mod scan;
+mod show;
 mod user;
 mod vault;
 mod withdraw;
@@ -53,6 +56,8 @@ enum Command {
     Operator(operator::OperatorCommand),
     /// Shows all slots as Bitcoin stands.
     Claims(claims::ClaimsArgs),
+    /// Shows the vault as Bitcoin stands: its outputs, its limits, operators and their credit.
+    Vault(show::VaultArgs),
     /// Prints the address at which a member's wallet is funded.
     Address(member::AddressArgs),
     /// Makes a deployment file of members' entries.
@@ -95,6 +100,7 @@ impl Cli {
                 Command::Committee(command) => committee::run(command, config, stop).await,
                 Command::Operator(command) => operator::run(command, config, stop).await,
                 Command::Claims(args) => claims::show(args, &config, stop).await,
+                Command::Vault(args) => show::show_vault(args, &config, &stop).await,
                 Command::Address(args) => member::show_address(args, &config),
                 Command::Deployment(args) => deployment::make(args, &config),
                 Command::VaultKey(args) => deployment::show_vault_key(&args),

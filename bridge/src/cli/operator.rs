@@ -17,6 +17,8 @@ use super::member::{
     birthday, block_at, client, data_dir, follower, given, read_deployment, read_keys, read_program,
 };
 use super::monitor::{Board, Monitor, Status, serve};
+use super::redeem;
+use super::user::Output;
 use super::vault::Vault;
 use crate::chain::{Chain, RpcChain, Runner, RunnerConfig};
 use crate::committee::{Deployment, MemberKeys};
@@ -25,7 +27,7 @@ use crate::daemon::{
 };
 use crate::setup::{PartySecrets, Seat, Section, hand, open_wallet, ready, seat, sync, verify_outputs};
 use crate::user::Terms;
-use crate::vault::Accepting;
+use crate::vault::Keeping;
 
 /// How long a running operator may take to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,6 +45,14 @@ pub(super) enum OperatorCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Has the operator's credit become BTC on L2 again; no operator may run in the folder.
+    Redeem {
+        /// The L2 address that gets it.
+        #[arg(long)]
+        to: String,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 pub(super) async fn run(
@@ -53,6 +63,7 @@ pub(super) async fn run(
     match command {
         OperatorCommand::Run => operate(config, stop).await,
         OperatorCommand::Status { json } => status(&config, json).await,
+        OperatorCommand::Redeem { to, output } => redeem::run(&to, output, &config, &stop).await,
     }
 }
 
@@ -132,7 +143,7 @@ async fn daemon(
     vault: Option<Vault>,
     shown: watch::Sender<Shown>,
 ) -> eyre::Result<(
-    Daemon<Accepting<Claimant<Honest>>>,
+    Daemon<Keeping<Claimant<Honest>>>,
     impl Future<Output = eyre::Result<()>> + use<>,
 )> {
     let Parts {
@@ -163,10 +174,10 @@ async fn daemon(
     });
     let knowledge = known.collect();
     let key = PartySecrets::derive(&keys, &deployment.hash()?).key;
-    let (mut acceptor, mut bank, mut service) = (None, None, None);
+    let (mut keeper, mut bank, mut service) = (None, None, None);
     if let Some(vault) = vault {
         let parts = vault.parts(config, &deployment, (&core, &chain, seat.operates.clone()), key)?;
-        (acceptor, bank, service) = (Some(parts.0), Some(parts.1), Some(parts.2));
+        (keeper, bank, service) = (Some(parts.0), Some(parts.1), Some(parts.2));
     }
     let party = Claimant::new(
         operator,
@@ -175,7 +186,7 @@ async fn daemon(
         (config.layer.claim_after_units, bank),
     );
     let daemon = Daemon {
-        party: Accepting { party, acceptor },
+        party: Keeping { party, keeper },
         core,
         knowledge,
         fees: config.fee_outputs,

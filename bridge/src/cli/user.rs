@@ -186,7 +186,7 @@ pub(super) async fn open(config: &Config, terms: Terms, keys: UserKeys) -> eyre:
 }
 
 /// Checks that Bitcoin Core has the block that the chain begins behind.
-async fn verify_start(client: &Client, terms: &Terms) -> eyre::Result<()> {
+pub(super) async fn verify_start(client: &Client, terms: &Terms) -> eyre::Result<()> {
     let BlockRef { height, hash } = terms.start;
     let got = client.get_block_hash(height).await;
     let got = got.wrap_err("failed to ask Bitcoin Core for the chain's first block")?;

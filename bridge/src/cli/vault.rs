@@ -1,4 +1,4 @@
-//! What an operator needs for the vault: the signing service, payouts, accepts.
+//! What an operator needs for the vault: the signing service, payouts, accepts and moves.
 
 use bitcoin::Amount;
 use bitcoin::key::Keypair;
@@ -12,14 +12,17 @@ use super::member::{data_dir, given};
 use crate::chain::RpcChain;
 use crate::committee::{Deployment, MemberId, MemberKeys, SignerError};
 use crate::daemon::{Core, ReadySlot};
+use crate::params::VaultParams;
+use crate::setup::Section;
 use crate::user::Terms;
-use crate::vault::{Acceptor, Bank, Payouts, Policy, Signing, Turns};
+use crate::vault::{Bank, Keeper, Payouts, Policy, Signing, Turns};
 
 /// An operator's part of the vault, before its daemon runs.
 pub(super) struct Vault {
     signing: Signing,
     pub(super) terms: Terms,
     turns: Turns,
+    params: VaultParams,
 }
 
 impl Vault {
@@ -52,21 +55,28 @@ impl Vault {
             signing: signing.wrap_err("failed to start the signing service")?,
             terms,
             turns: Turns::of(deployment, member),
+            params: Section::of(deployment)?.vault,
         }))
     }
 
-    /// Makes what accepts deposits, and what pays and takes; and the task of the service.
+    /// Makes what keeps the vault, and what pays and takes; and the task of the service.
     pub(super) fn parts(
         self,
         config: &Config,
         deployment: &Deployment,
         (core, chain, slots): (&Core, &RpcChain, Vec<usize>),
         key: Keypair,
-    ) -> eyre::Result<(Acceptor, Bank, JoinHandle<Result<(), SignerError>>)> {
-        let Self { signing, turns, .. } = self;
-        let acceptor = Acceptor::new(
+    ) -> eyre::Result<(Keeper, Bank, JoinHandle<Result<(), SignerError>>)> {
+        let Self {
+            signing,
+            turns,
+            params,
+            ..
+        } = self;
+        let keeper = Keeper::new(
             signing.signer.clone(),
             core.slots().to_vec(),
+            params,
             (config.deposit_confirmations, turns),
             core.nudge(),
         );
@@ -95,8 +105,8 @@ impl Vault {
             signing.signer,
             chain.clone(),
             (slots, key),
-            least,
+            (least, params),
         );
-        Ok((acceptor, bank, signing.service))
+        Ok((keeper, bank, signing.service))
     }
 }

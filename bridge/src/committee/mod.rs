@@ -5,6 +5,7 @@
 //! of messages that every member derives by itself.
 
 mod aggregate;
+mod ask;
 mod board;
 mod cli;
 mod client;
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 use bitcoin::taproot::TapNodeHash;
 
 pub use aggregate::{Aggregate, AggregateError};
+pub use ask::{AskError, ask_contribution};
 pub use cli::{CommitteeCommand, Party, Place};
 pub use client::ClientError;
 pub use deployment::{Deployment, DeploymentError, Member, MemberId, Role, chain_file_hash};
@@ -53,7 +55,7 @@ pub use status::{
     FaultReport, MemberReport, MemberStatus, Progress, SessionReport, SessionsReport, Summary, query,
 };
 pub use store::{Store, StoreError};
-pub use verify::{Signed, VerifyError, load};
+pub use verify::{Signed, VerifyError, contributions, load};
 
 /// One signature of the committee's key that the graph needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -81,6 +81,13 @@ pub enum StoreError {
 
 crate::from_redb!(StoreError);
 
+impl StoreError {
+    /// Whether another process has the store open.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen))
+    }
+}
+
 /// An open store.
 #[derive(Debug)]
 pub struct Store {

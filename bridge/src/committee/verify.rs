@@ -84,16 +84,14 @@ pub enum VerifyError {
     },
 }
 
-/// Builds the graph of a member's stored contributions, and verifies every stored signature.
+/// Gives what members have contributed, as a member's store has it.
 ///
 /// # Errors
-/// [`VerifyError`] names the first thing that is wrong or missing.
-pub fn load<B: Builder>(
+/// [`VerifyError`] names the first that is wrong.
+pub fn contributions(
     store: &Store,
     deployment: &Deployment,
-    builder: &B,
-) -> Result<Signed<B::Graph>, VerifyError> {
-    deployment.verify()?;
+) -> Result<BTreeMap<MemberId, Vec<u8>>, VerifyError> {
     let hash = deployment.hash()?;
     let mut contributions = BTreeMap::new();
     for (member, bytes) in store.contributions()? {
@@ -106,6 +104,20 @@ pub fn load<B: Builder>(
             Envelope::open(&bytes, Kind::Contribution, deployment, &hash, member).map_err(wrong)?;
         contributions.insert(member, envelope.payload);
     }
+    Ok(contributions)
+}
+
+/// Builds the graph of a member's stored contributions, and verifies every stored signature.
+///
+/// # Errors
+/// [`VerifyError`] names the first thing that is wrong or missing.
+pub fn load<B: Builder>(
+    store: &Store,
+    deployment: &Deployment,
+    builder: &B,
+) -> Result<Signed<B::Graph>, VerifyError> {
+    deployment.verify()?;
+    let contributions = contributions(store, deployment)?;
     let (expected, got) = (deployment.members.len(), contributions.len());
     if got != expected {
         return Err(VerifyError::Contributions { expected, got });

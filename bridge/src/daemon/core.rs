@@ -264,6 +264,11 @@ impl Core {
         self.watch.vault()
     }
 
+    /// Gives the daemon's file.
+    pub const fn store(&self) -> &DaemonStore {
+        self.watch.store()
+    }
+
     /// Gives the wallet, where there are funds.
     pub fn wallet(&self) -> Option<&Arc<Wallet>> {
         self.purse.as_ref().map(|purse| &purse.wallet)

@@ -16,6 +16,6 @@ pub use core::{Carried, Core, CoreConfig, DaemonError, Outgoing, ReadySlot, STOR
 pub use knowledge::{Knowledge, KnowledgeError};
 pub use operator::{Honest, Operator, PartyError, Prover, Wanted, position};
 pub use run::{Daemon, FeeOutputs, Party, Running, Shown, Watcher};
-pub use store::{DaemonStore, DaemonStoreError, Seen};
+pub use store::{DaemonStore, DaemonStoreError, Pledge, Seen};
 pub use view::{BranchView, ClaimView, Clock, MoveView, Names, SlotView};
 pub use watch::{Watch, WatchError};

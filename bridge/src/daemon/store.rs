@@ -2,14 +2,16 @@
 //!
 //! One redb file. `signed`: a key path (the deployment's 32 bytes, then slot, pair, step and value, 4 bytes each,
 //! big-endian) -> the value; nothing is ever changed or removed. `seen`: slot, height and place in the block (4 bytes each,
-//! big-endian) -> the transaction. `blocks`: height -> hash. `meta`: `format` = 1, `deployment`.
+//! big-endian) -> the transaction. `blocks`: height -> hash. `pledges`: an output (txid in internal byte order, then its number,
+//! 4 bytes, little-endian) -> what we let it be spent for (1 byte), never changed or removed. `meta`: `format` = 1,
+//! `deployment`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, Transaction, consensus};
+use bitcoin::{BlockHash, OutPoint, Transaction, consensus};
 use bitsect_judge::winternitz::{KeyPath, SignatureStore};
 use bitsect_l1::BlockRef;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -19,6 +21,7 @@ use crate::identity::{OtherFile, identify};
 const SIGNED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("signed");
 const SEEN: TableDefinition<'_, (u32, u32, u32), &[u8]> = TableDefinition::new("seen");
 const BLOCKS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("blocks");
+const PLEDGES: TableDefinition<'_, &[u8], u8> = TableDefinition::new("pledges");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const FORMAT: u32 = 1;
@@ -40,6 +43,25 @@ pub struct Seen {
     pub transaction: Transaction,
 }
 
+/// What a member lets an output be spent for. Of a vault output it is one thing for good: one that is assigned and moved as well
+/// would be lost to the operator that it is assigned to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Pledge {
+    /// A deposit: for its accept.
+    Accept = 1,
+    /// A vault output: to be moved within the vault.
+    Move = 2,
+    /// A vault output: to be assigned to a slot of ours.
+    Assignment = 3,
+    /// An output of ours: to redeem credit.
+    Redemption = 4,
+}
+
+impl Pledge {
+    const ALL: [Self; 4] = [Self::Accept, Self::Move, Self::Assignment, Self::Redemption];
+}
+
 /// The file failed: nothing is shown that it does not hold.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonStoreError {
@@ -58,6 +80,17 @@ pub enum DaemonStoreError {
         height: u32,
         /// What is wrong.
         error: consensus::encode::Error,
+    },
+    /// An output that was pledged cannot be read.
+    #[error("daemon's file: pledged output: {0}")]
+    Outpoint(#[from] consensus::encode::Error),
+    /// A pledge is none that there is.
+    #[error("daemon's file: pledge of {outpoint}: expected 1 to 4, got {got}")]
+    Pledge {
+        /// Of what.
+        outpoint: OutPoint,
+        /// What stands there.
+        got: u8,
     },
 }
 
@@ -87,9 +120,65 @@ impl DaemonStore {
             write.open_table(SIGNED)?;
             write.open_table(SEEN)?;
             write.open_table(BLOCKS)?;
+            write.open_table(PLEDGES)?;
         }
         write.commit()?;
         Ok(Self(Arc::new(database)))
+    }
+
+    /// Pledges outputs, all or none. Durable when it returns. Gives the first that is pledged to something else: then nothing
+    /// changes.
+    ///
+    /// # Errors
+    /// Where the file fails; then nothing is pledged.
+    pub fn pledge(
+        &self,
+        outpoints: &[OutPoint],
+        to: Pledge,
+    ) -> Result<Option<(OutPoint, Pledge)>, DaemonStoreError> {
+        let write = self.0.begin_write()?;
+        {
+            let mut table = write.open_table(PLEDGES)?;
+            for outpoint in outpoints {
+                let key = consensus::serialize(outpoint);
+                let found = table.get(key.as_slice())?.map(|found| found.value());
+                match found.map(|found| pledge(outpoint, found)).transpose()? {
+                    // The transaction is dropped, and so undone.
+                    Some(other) if other != to => return Ok(Some((*outpoint, other))),
+                    Some(_) => {}
+                    None => drop(table.insert(key.as_slice(), to as u8)?),
+                }
+            }
+        }
+        write.commit()?;
+        Ok(None)
+    }
+
+    /// Gives what an output is pledged to.
+    ///
+    /// # Errors
+    /// Where the file fails, or does not hold what was written.
+    pub fn pledged(&self, outpoint: &OutPoint) -> Result<Option<Pledge>, DaemonStoreError> {
+        let table = self.0.begin_read()?.open_table(PLEDGES)?;
+        let found = table.get(consensus::serialize(outpoint).as_slice())?;
+        found.map(|found| pledge(outpoint, found.value())).transpose()
+    }
+
+    /// Gives all outputs that are pledged to something.
+    ///
+    /// # Errors
+    /// Where the file fails, or does not hold what was written.
+    pub fn all_pledged(&self, to: Pledge) -> Result<Vec<OutPoint>, DaemonStoreError> {
+        let table = self.0.begin_read()?.open_table(PLEDGES)?;
+        let mut found = Vec::new();
+        for row in table.iter()? {
+            let (key, got) = row?;
+            let outpoint: OutPoint = consensus::deserialize(key.value())?;
+            if pledge(&outpoint, got.value())? == to {
+                found.push(outpoint);
+            }
+        }
+        Ok(found)
     }
 
     /// Gives the blocks that were looked at, lowest first.
@@ -174,6 +263,12 @@ impl DaemonStore {
     }
 }
 
+fn pledge(outpoint: &OutPoint, got: u8) -> Result<Pledge, DaemonStoreError> {
+    let found = Pledge::ALL.into_iter().find(|pledge| *pledge as u8 == got);
+    let outpoint = *outpoint;
+    found.ok_or(DaemonStoreError::Pledge { outpoint, got })
+}
+
 impl SignatureStore for DaemonStore {
     type Error = DaemonStoreError;
 
@@ -232,6 +327,27 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_pledge_stays_and_is_for_all_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("daemon.redb");
+        let [one, two] = [1, 2].map(|vout| OutPoint::new(bitcoin::Txid::from_byte_array([7; 32]), vout));
+        let store = DaemonStore::open(&file, B256::ZERO).unwrap();
+        assert_eq!(store.pledge(&[two], Pledge::Assignment).unwrap(), None);
+        let refused = store.pledge(&[one, two], Pledge::Move).unwrap();
+        assert_eq!(refused, Some((two, Pledge::Assignment)));
+        assert_eq!(store.pledged(&one).unwrap(), None);
+        assert_eq!(store.pledge(&[one], Pledge::Move).unwrap(), None);
+        assert_eq!(store.pledge(&[one], Pledge::Move).unwrap(), None);
+        drop(store);
+        let store = DaemonStore::open(&file, B256::ZERO).unwrap();
+        let refused = store.pledge(&[one], Pledge::Assignment).unwrap();
+        assert_eq!(refused, Some((one, Pledge::Move)));
+        assert_eq!(store.pledged(&two).unwrap(), Some(Pledge::Assignment));
+        assert_eq!(store.all_pledged(Pledge::Move).unwrap(), [one]);
+        assert_eq!(store.all_pledged(Pledge::Redemption).unwrap(), []);
     }
 
     #[test]

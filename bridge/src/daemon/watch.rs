@@ -120,6 +120,11 @@ impl Watch {
         Ok(watch)
     }
 
+    /// Gives the file.
+    pub const fn store(&self) -> &DaemonStore {
+        &self.store
+    }
+
     /// Gives the blocks that were seen, lowest first, to start a follower with.
     pub fn known(&self) -> &[BlockRef] {
         &self.blocks

@@ -20,6 +20,7 @@ use crate::connector::{Bond, Path, Ticket};
 use crate::graph::{GraphError, PairSpec, SigningId, SlotGraph, SlotSpec};
 use crate::keys::{ClaimKeys, ProverKeys, locks};
 use crate::leaf::{Program, ProgramError};
+use crate::params::CONNECTOR_VALUE;
 
 /// Why there is no contribution, or no graph.
 #[derive(Debug, thiserror::Error)]
@@ -161,18 +162,7 @@ impl SetupBuilder {
     }
 
     fn shape(&self, member: MemberId) -> Shape {
-        let is_challenger = self.deployment.member(member).role == Role::Challenger;
-        Shape {
-            network: self.deployment.network,
-            rounds: self.section.params.rounds,
-            operated: self.section.operates(&self.deployment, member).len(),
-            challengers: challengers(&self.deployment).len(),
-            challenged: if is_challenger {
-                self.section.slots.len()
-            } else {
-                0
-            },
-        }
+        shape(&self.deployment, &self.section, member)
     }
 
     /// Gives the outputs that a member makes: the bonds of its slots, their tickets, then its stakes, in the order of slots.
@@ -199,6 +189,13 @@ impl SetupBuilder {
             output: self.stake(key),
         });
         bonds.chain(tickets).chain(stakes).collect()
+    }
+
+    /// Gives the outputs behind those: one for each of the member's slots, which it alone spends, each to redeem credit once.
+    /// They are not contributed.
+    pub fn redemptions(&self, member: MemberId, secrets: &PartySecrets) -> Vec<TxOut> {
+        let output = redemption_output(&self.secp, secrets.key.x_only_public_key().0);
+        vec![output; self.section.operates(&self.deployment, member).len()]
     }
 
     fn bond(&self, operator: XOnlyPublicKey, claim: &ClaimKeys) -> TxOut {
@@ -326,6 +323,51 @@ impl SetupBuilder {
             pairs: pairs.collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// Gives the output with which an operator redeems credit: to its key in the graph, which its wallet does not know, so that
+/// nothing else spends it.
+pub fn redemption_output(secp: &Secp256k1<All>, operator: XOnlyPublicKey) -> TxOut {
+    let (key, _) = operator.tap_tweak(secp, None);
+    TxOut {
+        value: CONNECTOR_VALUE,
+        script_pubkey: ScriptBuf::new_p2tr_tweaked(key),
+    }
+}
+
+fn shape(deployment: &Deployment, section: &Section, member: MemberId) -> Shape {
+    let is_challenger = deployment.member(member).role == Role::Challenger;
+    Shape {
+        network: deployment.network,
+        rounds: section.params.rounds,
+        operated: section.operates(deployment, member).len(),
+        challengers: challengers(deployment).len(),
+        challenged: if is_challenger { section.slots.len() } else { 0 },
+    }
+}
+
+/// Gives the tickets of a deployment's slots, of what their operators have contributed; none where a slot takes no vault output.
+///
+/// # Errors
+/// Where an operator's contribution is missing, or is none.
+pub fn tickets(
+    deployment: &Deployment,
+    contributions: &BTreeMap<MemberId, Vec<u8>>,
+) -> Result<Vec<Option<OutPoint>>, BuildError> {
+    let section = Section::of(deployment)?;
+    let mut tickets = vec![None; section.slots.len()];
+    for member in deployment.ids() {
+        let own = section.operates(deployment, member);
+        if own.is_empty() {
+            continue;
+        }
+        let bytes = contributions.get(&member).ok_or(BuildError::Missing { member })?;
+        let contribution = Contribution::decode(bytes, &shape(deployment, &section, member))?;
+        for (slot, operated) in own.into_iter().zip(contribution.operated) {
+            tickets[slot] = section.slots[slot].vault.then_some(operated.ticket);
+        }
+    }
+    Ok(tickets)
 }
 
 /// Checks that no key and no output is contributed twice: transactions that spend the same exclude each other.

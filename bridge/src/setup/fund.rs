@@ -43,6 +43,8 @@ pub struct FundConfig {
     pub confirmations: u32,
     /// A block before the wallet's first coin.
     pub birthday: BlockRef,
+    /// Outputs behind those that are contributed. A transaction that is there already may lack them.
+    pub more: Vec<TxOut>,
 }
 
 /// Why there are no outputs.
@@ -336,7 +338,8 @@ impl Funder {
 
     async fn make(&self) -> Result<SignedTx, FundError> {
         let rate = self.config.fees.rate(&self.config.client).await?;
-        let mut request = Funding::new(rate, self.outputs.clone());
+        let outputs = [&self.outputs[..], &self.config.more].concat();
+        let mut request = Funding::new(rate, outputs);
         // A child that pays more spends the change.
         request.need_change = true;
         let funded = self.wallet.fund(&request).map_err(|error| match error {

@@ -12,10 +12,12 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{BuildError, Purpose, SetupBuilder, SetupGraph, Wanted, label, tweak};
+pub use builder::{
+    BuildError, Purpose, SetupBuilder, SetupGraph, Wanted, label, redemption_output, tickets, tweak,
+};
 pub use contribution::{Challenged, Contribution, ContributionError, Operated, Shape};
 pub use fund::{FundConfig, FundError, fund, sync};
-pub use outputs::OutputStoreError;
+pub use outputs::{OutputStoreError, setup_transaction};
 pub use party::PartySecrets;
 pub use purse::{funding_address, open_wallet, payout_address, wallet_keys};
 pub use ready::{OutputFault, ReadyError, Seat, deployment_hash, hand, ready, seat, verify_outputs};

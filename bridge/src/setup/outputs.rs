@@ -20,6 +20,17 @@ const TRANSACTION: &str = "transaction";
 #[derive(Debug)]
 pub(super) struct OutputStore(Database);
 
+/// Gives the transaction that made a member's outputs, where its folder has it.
+///
+/// # Errors
+/// Where the file is of another deployment, cannot be used, or does not hold what was written.
+pub fn setup_transaction(
+    folder: &Path,
+    deployment: &Digest,
+) -> Result<Option<Transaction>, OutputStoreError> {
+    OutputStore::open(folder, deployment)?.transaction()
+}
+
 /// The file of a member's outputs failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputStoreError {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::committee::{Deployment, Digest, MAX_CONTRIBUTION, MemberId, Role};
 use crate::keys::{ClaimKeys, ProverKeys, locks_bytes};
-use crate::params::{Params, ParamsError};
+use crate::params::{Params, ParamsError, VaultParams};
 
 use super::contribution::HEAD_BYTES;
 
@@ -19,6 +19,9 @@ pub struct Section {
     pub start_height: u32,
     /// What all parties agree on.
     pub params: Params,
+    /// How members care for the vault: further fields of `params` in the file.
+    #[serde(skip)]
+    pub vault: VaultParams,
     /// The slots. All members with the challenger's role challenge each of them, in the order of the file.
     #[serde(rename = "slot")]
     pub slots: Vec<SlotEntry>,
@@ -86,10 +89,10 @@ impl Section {
     /// # Errors
     /// [`SectionError`] names the first field that cannot be.
     pub fn of(deployment: &Deployment) -> Result<Self, SectionError> {
-        let table = toml::Value::Table(deployment.graph.clone());
-        let section: Self = table.try_into().map_err(|error| SectionError::Syntax {
-            reason: error.to_string(),
-        })?;
+        let mut table = deployment.graph.clone();
+        let vault = take_vault(&mut table);
+        let mut section: Self = read(table)?;
+        section.vault = read(vault)?;
         section.verify(deployment)?;
         Ok(section)
     }
@@ -99,14 +102,21 @@ impl Section {
     /// # Errors
     /// [`SectionError::Syntax`] where a number is too large for TOML.
     pub fn to_table(&self) -> Result<toml::Table, SectionError> {
-        toml::Table::try_from(self).map_err(|error| SectionError::Syntax {
+        let written = |error: toml::ser::Error| SectionError::Syntax {
             reason: error.to_string(),
-        })
+        };
+        let mut table = toml::Table::try_from(self).map_err(written)?;
+        let vault = toml::Table::try_from(self.vault).map_err(written)?;
+        if let Some(toml::Value::Table(params)) = table.get_mut(PARAMS) {
+            params.extend(vault);
+        }
+        Ok(table)
     }
 
     fn verify(&self, deployment: &Deployment) -> Result<(), SectionError> {
         let challengers = challengers(deployment).len();
         self.params.verify(challengers)?;
+        self.vault.verify()?;
         if self.slots.is_empty() {
             return Err(wrong("slot", "at least one", 0));
         }
@@ -162,6 +172,27 @@ impl Section {
         let found = deployment.ids().find(named);
         found.expect("`of` has found every operator")
     }
+}
+
+/// The name of the table of parameters.
+const PARAMS: &str = "params";
+
+/// Takes the fields of the vault's care out of the table of parameters: the others are the game's, and each slot has them.
+fn take_vault(table: &mut toml::Table) -> toml::Table {
+    let Some(toml::Value::Table(params)) = table.get_mut(PARAMS) else {
+        return toml::Table::new();
+    };
+    let fields = VaultParams::FIELDS.into_iter();
+    fields
+        .filter_map(|field| Some((field.to_owned(), params.remove(field)?)))
+        .collect()
+}
+
+fn read<T: serde::de::DeserializeOwned>(table: toml::Table) -> Result<T, SectionError> {
+    let read = toml::Value::Table(table).try_into();
+    read.map_err(|error: toml::de::Error| SectionError::Syntax {
+        reason: error.to_string(),
+    })
 }
 
 /// Bytes of an outpoint: txid and index.

@@ -30,7 +30,7 @@ pub use finalise::{BOND_OUTPUT, REIMBURSE_OUTPUT, finalise_fast, finalise_slow};
 pub use forfeit::forfeit;
 pub use recover::recover;
 pub use slash::{BRANCH_INPUT, MAIN_INPUT, REWARD_OUTPUT, timeout, verdict};
-pub use vault::{REIMBURSED_OUTPUT, VAULT_OUTPUT, accept, assignment, reimbursement};
+pub use vault::{REIMBURSED_OUTPUT, VAULT_OUTPUT, accept, assignment, reimbursement, vault_spend};
 pub use withdraw::withdraw;
 
 /// The output that goes on: main, or a branch's.

@@ -53,6 +53,16 @@ pub fn reimbursement(
     Planned::free(spent, vec![paid, tag(vault_spend_script())])
 }
 
+/// Plans the transaction that moves vault outputs within the vault: its first outputs hold `amounts`.
+///
+/// # Errors
+/// Where the amounts are not what the inputs hold.
+pub fn vault_spend(spent: Vec<Spent>, amounts: &[Amount], funds: &Funds) -> Result<Planned, ValueError> {
+    let made = amounts.iter().map(|amount| funds.output(*amount));
+    let outputs = made.chain([tag(vault_spend_script())]).collect();
+    Planned::free(spent, outputs)
+}
+
 /// An output that tells the chain.
 fn tag(script: Vec<u8>) -> TxOut {
     TxOut {

@@ -155,6 +155,11 @@ impl Node {
         Ok(node)
     }
 
+    /// Gives the chain behind it.
+    pub const fn chain(&self) -> &RpcChain {
+        &self.0
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, UserError> {
         let answer = self.0.call(method, params).await?;
         let value = answer.map_err(|fault| UserError::NodeRefuses {

@@ -1,15 +1,28 @@
-//! The vault as members keep it (docs/bridge.md): deposits enter it, operators pay withdrawals and take outputs of it.
+//! The vault as members keep it (docs/bridge.md): deposits enter it, operators pay withdrawals and take outputs of it,
+//! members split and merge those.
 
 mod accept;
+mod care;
+#[cfg(test)]
+mod fixture;
+mod keeper;
 mod operator;
 mod payout;
 mod policy;
+mod redeem;
 mod service;
 mod state;
+mod turns;
+mod view;
 
-pub use accept::{Accepting, Acceptor, Turns};
+pub use accept::due_accepts;
+pub use care::{CARE_BLOCKS, Usable, VaultMove, due_moves, moves_of, usable};
+pub use keeper::{Keeper, Keeping};
 pub use operator::{Bank, BankError, Ripe};
 pub use payout::{PayoutError, Payouts};
 pub use policy::{Choice, Means, Open, Policy, Reason, choose};
+pub use redeem::{redemption_under_way, verify_redeemable};
 pub use service::Signing;
 pub use state::{Assigned, OpenDeposit, Spend, VaultOutput, VaultState};
+pub use turns::Turns;
+pub use view::{OperatorView, OutputState, OutputView, VaultView};

@@ -8,19 +8,23 @@ use bitsect_judge::step::cut;
 use bitsect_l1::FaultClass;
 use bitsect_vm::chain::bridge::output_id;
 
-use super::accept::{named, vault_signings};
+use super::care::{Usable, usable};
+use super::keeper::{named, vault_signings};
 use super::payout::{PayoutError, Payouts};
 use super::policy::{Choice, Means, Open, Policy, choose};
+use super::redeem::is_counted;
+use super::redeem::redemption_under_way;
 use super::state::{Assigned, VaultState};
 use crate::chain::{Chain, ChainError, RpcChain};
 use crate::committee::{SignError, Signer};
 use crate::convert::chain_outpoint;
-use crate::daemon::{Core, DaemonError, Outgoing};
+use crate::daemon::{Core, DaemonError, DaemonStoreError, Outgoing, Pledge};
 use crate::graph::{Committee, End, GraphError, VaultGraph, VaultSigningId};
+use crate::params::VaultParams;
 use crate::slot::Main;
 
 /// Blocks that assignments and reimbursements should take at most: nothing is lost where they take more.
-const PATIENCE: u32 = 144;
+pub(super) const PATIENCE: u32 = 144;
 
 /// Why nothing can be done now.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,12 @@ pub enum BankError {
     /// Bitcoin, or the daemon's files.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+}
+
+impl From<DaemonStoreError> for BankError {
+    fn from(error: DaemonStoreError) -> Self {
+        Self::Daemon(error.into())
+    }
 }
 
 impl BankError {
@@ -81,6 +91,8 @@ pub struct Bank {
     key: Keypair,
     /// The smallest vault output that is worth a claim.
     least_claim: Amount,
+    /// Which outputs are to be moved, and so are not for operators.
+    params: VaultParams,
     /// The lowest withdrawal that may not be paid.
     lowest: u64,
     choice: Choice,
@@ -93,7 +105,7 @@ impl Bank {
         signer: Signer,
         chain: RpcChain,
         (slots, key): (Vec<usize>, Keypair),
-        least_claim: Amount,
+        (least_claim, params): (Amount, VaultParams),
     ) -> Self {
         Self {
             payouts,
@@ -103,6 +115,7 @@ impl Bank {
             slots,
             key,
             least_claim,
+            params,
             lowest: 0,
             choice: Choice::default(),
         }
@@ -152,7 +165,7 @@ impl Bank {
         let means = Means {
             spendable: wallet.spendable(),
             claimable: self
-                .claimable(core)
+                .claimable(core)?
                 .checked_sub(owed + Amount::from_sat(credit))
                 .unwrap_or(Amount::ZERO),
             rate: self.payouts.rate(client).await?,
@@ -206,14 +219,19 @@ impl Bank {
         self.slots.iter().copied().filter(is_free).collect()
     }
 
+    /// What of the vault can be assigned.
+    fn usable(&self, core: &Core, vault: &VaultState) -> Result<Usable, DaemonStoreError> {
+        usable(vault, &self.params, core.store(), core.tip())
+    }
+
     /// What credit could still get: the largest free outputs, one a free slot.
-    fn claimable(&self, core: &Core) -> Amount {
+    fn claimable(&self, core: &Core) -> Result<Amount, DaemonStoreError> {
         let Some(vault) = core.vault() else {
-            return Amount::ZERO;
+            return Ok(Amount::ZERO);
         };
-        let mut amounts: Vec<Amount> = vault.free().map(|(_, output)| output.amount).collect();
+        let mut amounts = self.usable(core, vault)?.amounts;
         amounts.sort_unstable_by(|a, b| b.cmp(a));
-        amounts.into_iter().take(self.free_slots(core, vault).len()).sum()
+        Ok(amounts.into_iter().take(self.free_slots(core, vault).len()).sum())
     }
 
     /// Has the largest vault output that the credit covers assigned to the next free slot: one at a time, so that no credit is
@@ -225,16 +243,16 @@ impl Bank {
         let Some(slot) = self.free_slots(core, vault).into_iter().next() else {
             return Ok(());
         };
-        if !self.is_settled(core, vault).await? {
+        // An assignment behind a redemption would find no credit, and cost its ticket.
+        if redemption_under_way(vault, core.store(), core.tip())?.is_some()
+            || !self.is_settled(core, vault).await?
+        {
             return Ok(());
         }
         let credit = Amount::from_sat(self.chain.credit(&self.payouts.operator()).await?);
         let fits = |amount: Amount| amount <= credit && amount >= self.least_claim;
-        let mut outputs: Vec<(OutPoint, Amount)> = vault
-            .free()
-            .filter(|(_, output)| fits(output.amount))
-            .map(|(outpoint, output)| (*outpoint, output.amount))
-            .collect();
+        let mut outputs = self.usable(core, vault)?.assignable;
+        outputs.retain(|(_, amount)| fits(*amount));
         outputs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         let secp = Secp256k1::new();
         for (outpoint, amount) in outputs {
@@ -247,6 +265,10 @@ impl Bank {
             else {
                 continue;
             };
+            // Kept before anybody sees it: from now on we sign no move of the output.
+            if core.store().pledge(&[outpoint], Pledge::Assignment)?.is_some() {
+                continue;
+            }
             core.submit(Outgoing {
                 label: format!("assignment of {outpoint} to slot {slot}"),
                 why: format!("{credit} of credit cover its {amount}"),
@@ -281,7 +303,7 @@ impl Bank {
         }
         let counted = self.chain.assigned_tickets().await?;
         let behind = |(_, ticket, spend): &(usize, OutPoint, super::Spend)| {
-            !counted.contains(ticket) && core.tip() < spend.height + PATIENCE
+            !is_counted(ticket, spend, &counted, core.tip())
         };
         Ok(!recent.iter().any(behind))
     }

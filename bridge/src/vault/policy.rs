@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bitcoin::{Amount, FeeRate, ScriptBuf};
 use bitsect_vm::derive::MAX_PAYOUT_IDS;
 
-use super::accept::Turns;
+use super::turns::Turns;
 
 /// What an output of a payout and its id take, in vB at most.
 const OUTPUT_VB: u64 = 8 + 1 + 34 + 8;

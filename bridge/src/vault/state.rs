@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::Address;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
-use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script, vault_spend_script};
+use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script, redemption_script, vault_spend_script};
 
 use crate::convert::chain_outpoint;
 use crate::transaction::Spent;
@@ -50,6 +51,8 @@ pub struct VaultState {
     deposits: BTreeMap<OutPoint, OpenDeposit>,
     outputs: BTreeMap<OutPoint, VaultOutput>,
     assignments: BTreeMap<OutPoint, Assigned>,
+    /// Outputs that operators have redeemed credit with.
+    redemptions: BTreeMap<OutPoint, Spend>,
 }
 
 /// What a ticket was spent for.
@@ -70,6 +73,7 @@ impl VaultState {
             deposits: BTreeMap::new(),
             outputs: BTreeMap::new(),
             assignments: BTreeMap::new(),
+            redemptions: BTreeMap::new(),
         }
     }
 
@@ -102,6 +106,17 @@ impl VaultState {
     pub fn assigned(&self, slot: usize) -> Option<Assigned> {
         let ticket = self.tickets.get(slot)?.as_ref()?;
         self.assignments.get(ticket).copied()
+    }
+
+    /// Tells where credit was redeemed with an output of an operator's.
+    pub fn redeemed(&self, outpoint: &OutPoint) -> Option<Spend> {
+        self.redemptions.get(outpoint).copied()
+    }
+
+    /// Gives the sum of the outputs that are there.
+    pub fn held(&self) -> Amount {
+        let there = self.outputs.values().filter(|output| output.spent.is_none());
+        there.map(|output| output.amount).sum()
     }
 
     /// Gives the outputs of the vault that are there, and that no ticket was spent for.
@@ -151,10 +166,29 @@ impl VaultState {
                 }
             }
         }
+        if let Some(spent) = self.redeems(transaction) {
+            self.redemptions.insert(spent, Spend { txid, height });
+            concerns = true;
+        }
         if from_vault {
             self.moved(transaction, txid, height);
         }
         concerns | self.find_deposit(transaction, txid, height)
+    }
+
+    /// Finds the operator's output by which a transaction redeems credit.
+    fn redeems(&self, transaction: &Transaction) -> Option<OutPoint> {
+        let spent = transaction.input.first()?.previous_output;
+        let mut operators = self.tickets.iter().flatten().map(|ticket| ticket.txid);
+        let is_tag = |script: &[u8]| {
+            let to = script.last_chunk::<20>();
+            to.is_some_and(|to| script == redemption_script(Address::from(*to)))
+        };
+        let mut scripts = transaction
+            .output
+            .iter()
+            .map(|output| output.script_pubkey.as_bytes());
+        (operators.any(|operator| operator == spent.txid) && scripts.any(is_tag)).then_some(spent)
     }
 
     /// Finds the vault output that an assignment names.

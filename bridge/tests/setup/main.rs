@@ -11,9 +11,11 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bitcoin::address::NetworkUnchecked;
+use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, Network, Txid};
 use bitsect_bridge::committee::{Deployment, MemberKeys};
 use bitsect_bridge::daemon::{Core, CoreConfig, Outgoing, ReadySlot};
@@ -25,6 +27,7 @@ use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
+use bitsect_vm::derive::redemption_script;
 use process::{Daemon, output};
 use serde_json::Value;
 
@@ -92,7 +95,6 @@ impl World {
     async fn prepare(&self) {
         let program = elf::elf_file(0x1_0000, &[0x13; 16]);
         std::fs::write(self.file("program"), program).unwrap();
-        std::fs::write(self.file("chain"), b"a chain").unwrap();
         let mut entries = Vec::new();
         for (name, listen) in NAMES.iter().zip(&self.listen) {
             let role = if *name == "olga" { "operator" } else { "challenger" };
@@ -104,6 +106,7 @@ impl World {
             let address: Address<NetworkUnchecked> = address.trim().parse().unwrap();
             self.core.mine_to(1, &address.assume_checked()).await.unwrap();
         }
+        self.write_chain(&entries);
         let state = hex::encode(node::state(START));
         let line = format!(
             "deployment --no-vault --network regtest --chain-file {} --start-height {} --slot olga:{START}:{state} \
@@ -131,6 +134,19 @@ impl World {
             "{error}"
         );
         assert!(self.mempool().await.is_empty());
+    }
+
+    /// The chain file, as far as commands of members read it.
+    fn write_chain(&self, entries: &[String]) {
+        let key = output(&words(&format!("vault-key --members {}", entries.join(" ")))).unwrap();
+        let (height, hash) = (self.start.height, hex::encode(self.start.hash.to_byte_array()));
+        let chain = format!(
+            "version = 1\nname = \"test\"\n[execution]\nchain_id = 77\n[derive]\nnetwork = \"regtest\"\n\
+             vault_key = \"0x{}\"\ndeposit_window = 10\nrefund_delay = 20\nmin_deposit = 10000\n\
+             [derive.genesis_l1]\nheight = {height}\nhash = \"0x{hash}\"\n",
+            key.trim(),
+        );
+        std::fs::write(self.file("chain"), chain).unwrap();
     }
 
     fn run(&self, name: &str) -> Daemon {
@@ -249,6 +265,55 @@ async fn challenge(world: &World, name: &str) -> Txid {
     txid
 }
 
+/// The vault as members see it, by their folder or by what the operator serves; and credit that is redeemed, once.
+async fn show_and_redeem(world: &World, operate: &[String], node: &str) {
+    let options = format!(
+        "--chain-file {} --node-url http://{node} --json",
+        world.file("chain")
+    );
+    let vault = |name: &str| json(&world.member(name, &format!("vault {options}")));
+    let shown = vault("cora");
+    assert_eq!(
+        (&shown["heldSats"], &shown["chain"]["holds"]),
+        (&0.into(), &true.into())
+    );
+    let redeem = format!("operator redeem --to 0x52908400098527886E0F7030069857D2E4169EE7 {options}");
+    let redeem = world.member("olga", &redeem);
+    let refused = |words: &str| {
+        let error = output(&redeem).unwrap_err();
+        assert!(error.contains(words), "{words:?} in {error}");
+    };
+    let operator = Daemon::start(operate);
+    status(world).await;
+    refused("one process at a time has it; end `operator run` first");
+    assert_eq!(vault("olga"), shown);
+    operator.stop();
+    refused("credit: expected at least 1 sat, got 0 sats");
+    let before = world.mempool().await;
+    node::CREDIT.store(70_000, Ordering::Relaxed);
+    let sent = json(&redeem);
+    assert_eq!((&sent["creditSats"], &sent["left"]), (&70_000.into(), &1.into()));
+    let txid: Txid = sent["txid"].as_str().unwrap().parse().unwrap();
+    let mempool = world.mempool().await;
+    assert_eq!(mempool.difference(&before).collect::<Vec<_>>(), [&txid]);
+    let client = world.core.client();
+    let redemption = client.get_raw_transaction(&txid).await.unwrap().unwrap();
+    let bond = world.ready("olga")[0].graph.spec.bond;
+    // Two bonds and two tickets are before it.
+    let spent = redemption.input[0].previous_output;
+    assert_eq!((spent.txid, spent.vout), (bond.txid, 4));
+    let to = sent["to"].as_str().unwrap().parse().unwrap();
+    assert_eq!(
+        redemption.output[0].script_pubkey.as_bytes(),
+        redemption_script(to)
+    );
+    refused(&format!(
+        "redemptions: expected none on its way, got transaction {txid}"
+    ));
+    world.core.mine(1).await.unwrap();
+    refused("redemptions: expected the last one 144 blocks old");
+}
+
 fn json(arguments: &[String]) -> Value {
     serde_json::from_str(&output(arguments).unwrap()).unwrap()
 }
@@ -303,10 +368,10 @@ async fn members_pay_once_set_up_claim_and_challenge() {
     let slots = world.ready("carl");
     let faults = verify_outputs(world.core.client(), &slots).await.unwrap();
     assert!(faults.is_empty(), "{faults:?}");
+    let node = node::serve().await.to_string();
     let operate = format!(
-        "operator run --listen {} --node-url http://{} --claim-after-units {UNITS}",
+        "operator run --listen {} --node-url http://{node} --claim-after-units {UNITS}",
         world.listen[3],
-        node::serve().await,
     );
     let operate = world.member("olga", &operate);
     let operator = Daemon::start(&operate);
@@ -363,4 +428,5 @@ async fn members_pay_once_set_up_claim_and_challenge() {
     let text = output(&world.member("olga", &listen)).unwrap();
     assert!(text.contains("carl: waiting for carl at Units(0)"), "{text}");
     operator.stop();
+    show_and_redeem(&world, &operate, &node).await;
 }

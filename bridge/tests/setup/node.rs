@@ -1,6 +1,7 @@
 //! What an operator asks its node: chain states, and what is final.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use warp::Filter;
@@ -8,6 +9,9 @@ use warp::Filter;
 /// Units that are done, and those that are final.
 const UNITS: u64 = 40;
 const FINAL: u64 = 30;
+
+/// Every operator's credit, in sats.
+pub static CREDIT: AtomicU64 = AtomicU64::new(0);
 
 /// The chain state after so many units.
 pub fn state(units: u64) -> [u8; 32] {
@@ -26,6 +30,12 @@ fn answer(request: Value) -> Value {
             let units = request["params"][0].as_u64().unwrap();
             json!({ "chainState": format!("0x{}", hex::encode(state(units))) })
         }
+        "rollup_version" => json!({ "chainId": 77 }),
+        "rollup_credit" => json!(CREDIT.load(Ordering::Relaxed)),
+        "rollup_vault" => json!({
+            "holds": true, "vaultSats": 0, "pendingSats": 0, "creditSats": CREDIT.load(Ordering::Relaxed),
+            "inFlightSats": 0, "outputs": [],
+        }),
         method => panic!("the operator asks for {method}"),
     };
     json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })

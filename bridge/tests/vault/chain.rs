@@ -14,12 +14,12 @@ use bitsect_vm::chain::{
 };
 use bitsect_vm::derive::bitcoin::L1Block;
 use bitsect_vm::derive::{
-    AcceptedDeposit, Assignment, BridgeRecord, InboxItem, L1Cursor, Paid, Payout, VaultSpend, decode_items,
-    process_l1_block,
+    AcceptedDeposit, AddedOutput, Assignment, BridgeRecord, InboxItem, L1Cursor, Paid, Payout, VaultSpend,
+    decode_items, process_l1_block,
 };
 
 use crate::common::{chain_outpoint, ticket};
-use crate::{DEPOSIT, REFUND_DELAY, Vault, payout};
+use crate::{DEPOSIT, REFUND_DELAY, Vault, moved, payout};
 
 #[test]
 fn the_chain_reads_what_they_say() {
@@ -62,6 +62,24 @@ fn the_chain_reads_what_they_say() {
         };
         assert_eq!(spent.inputs[2], [output, other][number]);
         let items = chain.read(vec![reimbursement]);
+        assert_eq!(items, [InboxItem::Record(BridgeRecord::VaultSpend(spent))]);
+    }
+    for (from, into) in [
+        (&[5_000_000][..], &[2_500_000; 2][..]),
+        (&[1_000; 8], &[8_000]),
+        (&[320; 32], &[10_240]),
+        (&[3_200_000], &[100_000; 32]),
+    ] {
+        let (inputs, planned, moved) = moved(&vault, from, into);
+        let spent = VaultSpend {
+            txid: planned.txid().to_byte_array().into(),
+            inputs: inputs.iter().map(|spent| id(&spent.outpoint)).collect(),
+            outputs: (0..)
+                .zip(into)
+                .map(|(vout, sats)| AddedOutput { vout, sats: *sats })
+                .collect(),
+        };
+        let items = chain.read(vec![moved.clone()]);
         assert_eq!(items, [InboxItem::Record(BridgeRecord::VaultSpend(spent))]);
     }
     let script = vault.slots[0].spec.payout.to_bytes();

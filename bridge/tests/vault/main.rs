@@ -23,6 +23,7 @@ use bitsect_bridge::params::{CONNECTOR_VALUE, Rounds};
 use bitsect_bridge::slot::{Actor, Hand};
 use bitsect_bridge::transaction::{
     BOND_OUTPUT, NEXT_OUTPUT, Planned, REIMBURSE_OUTPUT, REIMBURSED_OUTPUT, Spent, VAULT_OUTPUT, accept,
+    vault_spend,
 };
 use bitsect_judge::winternitz::MemoryStore;
 use bitsect_vm::derive::bitcoin::tap_leaf_hash;
@@ -415,6 +416,72 @@ fn payout(vault: &Vault, ids: u64) -> Transaction {
     }
 }
 
+/// Vault outputs of some sats that become others, and the transaction that does it, signed.
+fn moved(vault: &Vault, from: &[u64], into: &[u64]) -> (Vec<Spent>, Planned, Transaction) {
+    let funds = Funds::new(&vault.parties.secp, vault.parties.committee.x_only_public_key().0);
+    let amount = |sats: &u64| Amount::from_sat(*sats);
+    let spent: Vec<Spent> = (0_u8..)
+        .zip(from)
+        .map(|(number, sats)| Spent::new(outpoint(100 + number), funds.output(amount(sats))))
+        .collect();
+    let into: Vec<Amount> = into.iter().map(amount).collect();
+    let planned = vault_spend(spent.clone(), &into, &funds).unwrap();
+    let witness = |input| {
+        let message = planned.message(input, Funds::path());
+        key_witness(&sign(
+            &vault.parties,
+            &vault.parties.committee,
+            message,
+            Funds::path(),
+        ))
+    };
+    let signed = planned.finalize((0..spent.len()).map(witness).collect());
+    (spent, planned, signed)
+}
+
+#[test]
+fn vault_outputs_are_moved_by_all_members_alone() {
+    let vault = Vault::new();
+    for (from, into) in [
+        (&[5_000_001][..], &[2_500_001, 2_500_000][..]),
+        (
+            &[1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000],
+            &[36_000],
+        ),
+        (&[3_200_000], &[100_000; 32]),
+    ] {
+        let (spent, planned, signed) = moved(&vault, from, into);
+        is_free(&planned, &signed);
+        let mut bitcoin = Outputs::default();
+        for spent in &spent {
+            bitcoin.add(spent.outpoint, &spent.output);
+        }
+        // Every signature is for all of the transaction.
+        let mut other = signed.clone();
+        other.output[0].value -= Amount::ONE_SAT;
+        assert!(!bitcoin.takes(&other));
+        let mut other = signed.clone();
+        other.input[0].witness = Witness::from_slice(&[[1; 64]]);
+        assert!(!bitcoin.takes(&other));
+        bitcoin.confirm(&signed);
+        // What it makes has a graph of its own.
+        for vout in 0..into.len() as u32 {
+            let graph = VaultGraph::build(&vault.parties.secp, &vault.slots, planned.output(vout)).unwrap();
+            assert_eq!(graph.branches.len(), SLOTS);
+        }
+    }
+}
+
+#[test]
+fn a_move_that_changes_the_sum_is_none() {
+    let vault = Vault::new();
+    let funds = Funds::new(&vault.parties.secp, vault.parties.committee.x_only_public_key().0);
+    let spent = Spent::new(outpoint(100), funds.output(Amount::from_sat(10_000)));
+    for sats in [9_999, 10_001] {
+        assert!(vault_spend(vec![spent.clone()], &[Amount::from_sat(sats)], &funds).is_err());
+    }
+}
+
 /// What each costs, in vB. A payout has one input and change.
 #[test]
 fn sizes_are_as_they_are_said_to_be() {
@@ -426,6 +493,8 @@ fn sizes_are_as_they_are_said_to_be() {
         vault.reimbursement(0, 0, End::Slow).vsize(),
         payout(&vault, 1).vsize(),
         payout(&vault, 20).vsize(),
+        moved(&vault, &[5_000_000], &[2_500_000; 2]).2.vsize(),
+        moved(&vault, &[1_000; 8], &[8_000]).2.vsize(),
     ];
-    assert_eq!(sizes, [124, 218, 255, 255, 210, 1180]);
+    assert_eq!(sizes, [124, 218, 255, 255, 210, 1180, 183, 543]);
 }

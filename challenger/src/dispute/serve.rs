@@ -10,10 +10,10 @@ use bitsect_bridge::committee::SignerError;
 use bitsect_bridge::daemon::{
     Challenger, Core, CoreConfig, Daemon, FeeOutputs, Knowledge, Party, Shown, Watcher,
 };
-use bitsect_bridge::setup::sync;
+use bitsect_bridge::setup::{Section, sync};
 use bitsect_bridge::slot::Hand;
 use bitsect_bridge::user::Terms;
-use bitsect_bridge::vault::{Accepting, Acceptor, Signing, Turns};
+use bitsect_bridge::vault::{Keeper, Keeping, Signing, Turns};
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::rpc::Client;
@@ -112,23 +112,23 @@ impl Start {
                 let Some(committee) = committee else {
                     return self.serve(core, party, stop).await;
                 };
-                let (acceptor, service) = self.sign(committee, &core, stop).await?;
-                let acceptor = Some(acceptor);
+                let (keeper, service) = self.sign(committee, &core, stop).await?;
+                let keeper = Some(keeper);
                 tokio::select! {
                     ended = service => ended?.wrap_err("failed to serve the committee"),
-                    served = self.serve(core, Accepting { party, acceptor }, stop) => served,
+                    served = self.serve(core, Keeping { party, keeper }, stop) => served,
                 }
             }
         }
     }
 
-    /// Starts to sign deposits with the other members.
+    /// Starts to sign for the vault with the other members.
     async fn sign(
         &self,
         committee: &Committee,
         core: &Core,
         stop: &CancellationToken,
-    ) -> eyre::Result<(Acceptor, JoinHandle<Result<(), SignerError>>)> {
+    ) -> eyre::Result<(Keeper, JoinHandle<Result<(), SignerError>>)> {
         let listener = TcpListener::bind(committee.listen).await;
         let listener = listener
             .wrap_err_with(|| format!("failed to listen on {} (committee_listen)", committee.listen))?;
@@ -141,9 +141,10 @@ impl Start {
         let Signing { signer, service } = started.wrap_err("failed to start the signing service")?;
         let member = committee.deployment.find(&committee.keys)?;
         let turns = Turns::of(&committee.deployment, member);
+        let params = Section::of(&committee.deployment)?.vault;
         let when = (committee.confirmations, turns);
         Ok((
-            Acceptor::new(signer, core.slots().to_vec(), when, core.nudge()),
+            Keeper::new(signer, core.slots().to_vec(), params, when, core.nudge()),
             service,
         ))
     }

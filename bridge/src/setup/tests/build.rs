@@ -59,6 +59,11 @@ fn everybody_builds_the_same_graph_of_the_outputs_that_members_make() {
     assert_eq!(labels.len(), signings.len());
     assert!(labels.iter().all(|label| label.len() < 100));
     assert!(labels.contains(&"slot 2, challenger 1: challenge".to_owned()));
+    let tickets: Vec<_> = graph.slots.iter().map(|slot| slot.spec.ticket).collect();
+    assert_eq!(
+        super::super::tickets(&deployment, &contributions).unwrap(),
+        tickets
+    );
     // The graph spends what members were told to make.
     for member in deployment.ids() {
         let wanted = builder.wanted(member, &secrets(&deployment, member));

@@ -12,7 +12,7 @@ use elf::elf_file;
 
 use super::section::{Section, SlotEntry, program_hash};
 use crate::committee::{Deployment, Digest, Member, MemberKeys, Role, Seed};
-use crate::params::{Params, Rounds};
+use crate::params::{Params, Rounds, VaultParams};
 
 pub(super) fn program() -> Vec<u8> {
     elf_file(0x1_0000, &[0x13; 16])
@@ -45,6 +45,7 @@ pub(super) fn section() -> Section {
         program: program_hash(&program()),
         start_height: 7,
         params: PARAMS,
+        vault: VaultParams::default(),
         slots: vec![slot("olga", 1), slot("oleg", 2), slot("olga", 3)],
     }
 }

@@ -1,7 +1,7 @@
 use super::super::section::{Section, SectionError};
 use super::{deployment_of, keys, section};
 use crate::committee::MAX_CONTRIBUTION;
-use crate::params::Rounds;
+use crate::params::{Rounds, VaultParams};
 use crate::setup::seat;
 
 #[test]
@@ -12,6 +12,34 @@ fn a_section_reads_as_written() {
     let again = crate::committee::Deployment::of_toml(&text).unwrap();
     assert_eq!(Section::of(&again).unwrap(), section());
     assert_eq!(again.hash().unwrap(), deployment.hash().unwrap());
+}
+
+/// A deployment without the care of the vault is as it was before there was any, and what is agreed on is in the hash.
+#[test]
+fn the_care_of_the_vault_is_of_the_parameters() {
+    let without = deployment_of(&section());
+    assert!(!without.to_toml().unwrap().contains("above"));
+    let mut section = section();
+    section.vault = VaultParams {
+        split_above_sats: Some(8_000_000),
+        merge_below_sats: Some(1_000_000),
+        max_vault_sats: None,
+    };
+    let with = deployment_of(&section);
+    assert_ne!(with.hash().unwrap(), without.hash().unwrap());
+    let text = with.to_toml().unwrap();
+    let params = text.split("[graph.params]").nth(1).unwrap();
+    assert!(params.contains("split_above_sats = 8000000"), "{text}");
+    let again = crate::committee::Deployment::of_toml(&text).unwrap();
+    assert_eq!(Section::of(&again).unwrap(), section);
+    section.vault.merge_below_sats = Some(1_000_001);
+    let error = Section::of(&deployment_of(&section)).unwrap_err();
+    let expected = "deployment file: graph.params.merge_below_sats: expected at most 1000000";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    let mut odd = with.clone();
+    let params = odd.graph["params"].as_table_mut().unwrap();
+    params.insert("max_vault_sats".into(), "many".into());
+    assert!(matches!(Section::of(&odd), Err(SectionError::Syntax { .. })));
 }
 
 #[test]
