@@ -54,6 +54,7 @@ impl Fixture {
             vault_key: key.x_only_public_key().0,
             deposit_window: 100,
             refund_delay: 200,
+            sequencing_window: 50,
             min_deposit: Amount::from_sat(10_000),
             start: BlockRef::new(3, BlockHash::all_zeros()),
         };

@@ -178,6 +178,7 @@ impl World {
             vault_key: Aggregate::new(&deployment).unwrap().key(),
             deposit_window: 100,
             refund_delay: 200,
+            sequencing_window: 50,
             min_deposit: Amount::from_sat(10_000),
             start: BlockRef::new(0, BlockHash::all_zeros()),
         };
