@@ -29,6 +29,12 @@ pub struct BridgeOptions {
     pub money: Amount,
     /// How many slots each operator has.
     pub slots: u32,
+    /// Whether other Bitcoin Cores can connect.
+    pub listen: bool,
+    /// Blocks for a move.
+    pub move_timeout_blocks: u16,
+    /// Blocks within which a claim is challenged.
+    pub challenge_window_blocks: u16,
     /// More options of `bitsect-bridge deployment`.
     pub deployment: Vec<&'static str>,
 }
@@ -39,17 +45,28 @@ impl Default for BridgeOptions {
             members: Member::PAIR.to_vec(),
             money: Amount::ONE_BTC,
             slots: 2,
+            listen: false,
+            move_timeout_blocks: 6,
+            challenge_window_blocks: 6,
             deployment: Vec::new(),
         }
     }
 }
 
-/// Terms for blocks that are seconds apart.
-const TERMS: [&str; 12] = [
-    "--move-timeout-blocks",
-    "6",
-    "--challenge-window-blocks",
-    "6",
+impl BridgeOptions {
+    fn terms(&self) -> Vec<String> {
+        let times = [
+            ("--move-timeout-blocks", self.move_timeout_blocks),
+            ("--challenge-window-blocks", self.challenge_window_blocks),
+        ];
+        let times = times.map(|(name, blocks)| [name.to_owned(), blocks.to_string()]);
+        let more = TERMS.iter().chain(&self.deployment).map(|&option| option.into());
+        times.into_iter().flatten().chain(more).collect()
+    }
+}
+
+/// What is at stake.
+const TERMS: [&str; 8] = [
     "--bond-sats",
     "2000000",
     "--reward-sats",
@@ -114,6 +131,7 @@ impl BridgeNet {
         let committee = Committee::open(keys.path(), &options.members, 0)?;
         let network = crate::Network::start(NetworkOptions {
             vault_key: Some(committee.vault_key()?),
+            listen: options.listen,
             ..NetworkOptions::default()
         })
         .await;
@@ -159,11 +177,7 @@ impl BridgeNet {
             start_height,
             start: (0, state.parse().wrap_err("failed to read the first state")?),
             slots: options.slots,
-            options: TERMS
-                .iter()
-                .chain(&options.deployment)
-                .map(|&option| option.into())
-                .collect(),
+            options: options.terms(),
         })?;
         self.committee.sign().await
     }
@@ -260,6 +274,16 @@ impl BridgeNet {
         let members = self.committee.members();
         let logs = members.map(|member| format!("{member}:\n{}\n", self.logged(member)));
         logs.collect()
+    }
+
+    /// Asks a member's daemon how it is.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub async fn status(&self, member: Member) -> Value {
+        let url = format!("http://{}/status", self.committee.status_address(member));
+        let answer = reqwest::get(&url).await.expect("the member answers");
+        answer.json().await.expect("a status")
     }
 
     /// Starts a member's daemon.

@@ -54,7 +54,24 @@ impl Devnet {
     /// # Errors
     /// When the program is not built or does not get ready; with the end of its output.
     pub fn start(args: &[&str]) -> eyre::Result<Self> {
-        let folder = tempfile::tempdir().wrap_err("failed to make a folder")?;
+        Self::start_in(tempfile::tempdir().wrap_err("failed to make a folder")?, args)
+    }
+
+    /// Ends it, and starts it again in its folder.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart(&mut self, args: &[&str]) -> eyre::Result<()> {
+        self.stop();
+        let folder = std::mem::replace(
+            &mut self.folder,
+            tempfile::tempdir().wrap_err("failed to make a folder")?,
+        );
+        *self = Self::start_in(folder, args)?;
+        Ok(())
+    }
+
+    fn start_in(folder: tempfile::TempDir, args: &[&str]) -> eyre::Result<Self> {
         let ports = [
             "--sequencer-port",
             "--verifier-port",
@@ -144,6 +161,16 @@ impl Devnet {
 
 impl Drop for Devnet {
     fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Devnet {
+    /// Asks it to end, as a user's terminal would, and kills it where it does not.
+    fn stop(&mut self) {
+        if matches!(self.program.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // A signal by the system's own tool, as a user's terminal would send it.
         let asked = Command::new("kill")
             .arg("-TERM")

@@ -7,6 +7,7 @@ pub mod dispute;
 pub mod fraud;
 mod hand;
 pub mod load;
+pub mod lying_node;
 mod network;
 mod node;
 mod precompiles;

@@ -1,0 +1,87 @@
+//! An operator that takes what it has no credit for: to it its own node says that all is well. The chain gives nothing for its
+//! assignment, and the challenger takes the bond of its claim.
+
+use alloy_primitives::{B256, Bytes};
+use bitsect_node::devnet::committee::Member;
+use bitsect_node::unit::export::RecordAnswer;
+use bitsect_tests::bridge::{BridgeNet, BridgeOptions};
+use bitsect_tests::lying_node::LyingNode;
+use bitsect_tests::until;
+use bitsect_vm::check::checked_state;
+use bitsect_vm::record::UnitRecord;
+use serde_json::{Value, json};
+
+use crate::built::built;
+use crate::steps::{User, sums};
+
+const LARGE: u64 = 2_000_000;
+const SMALL: u64 = 1_000_000;
+const FEE: u64 = 5_000;
+
+/// Says that there is credit for everything, and that every check holds.
+fn lie(method: &str, _: &Value, truth: Value) -> Value {
+    match method {
+        "rollup_credit" => json!(LARGE),
+        "rollup_checkRecord" => {
+            let Ok(answer) = serde_json::from_value::<RecordAnswer>(truth.clone()) else {
+                return truth;
+            };
+            let mut record = UnitRecord::decode(&answer.record).expect("the node's record");
+            if record.after == B256::ZERO {
+                record.after = checked_state(&record.before, &record.advice);
+            }
+            let record = Bytes::from(record.encode());
+            json!(RecordAnswer { record, ..answer })
+        }
+        _ => truth,
+    }
+}
+
+/// Where a slot's bond is, as the challenger sees it.
+async fn bond(net: &BridgeNet, slot: usize) -> String {
+    let status = net.status(Member::CHALLENGER).await;
+    let main = &status["disputes"]["slots"][slot]["main"];
+    main.as_str().unwrap_or_default().to_owned()
+}
+
+/// What both sides have said last: the dispute goes on while that changes.
+fn last_lines(net: &BridgeNet) -> String {
+    let last = |member| net.logged(member).lines().last().unwrap_or_default().to_owned();
+    Member::PAIR.map(last).join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_claims_without_credit_loses_its_bond() {
+    let options = BridgeOptions {
+        // A debug build's challenger has to look for the lie in time.
+        move_timeout_blocks: 60,
+        challenge_window_blocks: 90,
+        ..BridgeOptions::default()
+    };
+    let mut net = BridgeNet::start(&built(), &options)
+        .await
+        .expect("a bridge starts");
+    let alice = User::new(&net, "alice", 10_000_000).await;
+    for sats in [LARGE, SMALL] {
+        alice.deposit(&net, &alice.account, sats, &[]);
+    }
+    let bob = User::new(&net, "bob", 0).await;
+    net.stop_member(Member::OPERATOR);
+    let id = alice.withdraw(&net, &bob.address, SMALL, FEE);
+    let liar = LyingNode::start(net.rpc().clone(), lie).await;
+    net.links.verifier = liar.url().to_owned();
+    net.committee
+        .configure(&net.links)
+        .expect("the operator believes it");
+    net.start_member(Member::OPERATOR).expect("the operator starts");
+    alice.paid(&net, id).await;
+    // Its credit covers the small output; it claims the large one.
+    until("the bond to be taken", || async {
+        match bond(&net, 0).await.as_str() {
+            "slashed" => Ok(()),
+            other => Err(format!("{other}\n{}", last_lines(&net))),
+        }
+    })
+    .await;
+    assert_eq!(sums(&net).await, [LARGE + SMALL, 0, SMALL, 0]);
+}

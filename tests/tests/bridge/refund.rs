@@ -1,0 +1,174 @@
+//! Deposits that go back: with the committee gone, at their block and not before; and never both minted and refunded.
+
+use bitcoin::OutPoint;
+use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
+use bitsect_node::devnet::committee::Member;
+use bitsect_node::devnet::program::output;
+use bitsect_tests::bridge::{BridgeNet, BridgeOptions};
+use bitsect_tests::until;
+use serde_json::{Value, json};
+
+use crate::built::built;
+use crate::steps::{User, run, sums, text, until_sums};
+
+const SATS: u64 = 1_000_000;
+const MONEY: u64 = 5_000_000;
+
+fn send(net: &BridgeNet, user: &User) -> (String, u64) {
+    let amount = format!("{SATS}sats");
+    let args = [
+        "deposit",
+        "send",
+        "--to",
+        user.account.as_str(),
+        "--amount",
+        amount.as_str(),
+    ];
+    let sent = run(net, user.name, &args);
+    (text(&sent["outpoint"]), sent["feeSats"].as_u64().expect("a fee"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_goes_back_when_the_committee_is_gone() {
+    let net = BridgeNet::start(&built(), &BridgeOptions::default()).await;
+    let mut net = net.expect("a bridge starts");
+    let alice = User::new(&net, "alice", MONEY).await;
+    net.stand_still();
+    // Gone for good: not even keys are left.
+    for member in Member::PAIR {
+        net.stop_member(member);
+        std::fs::remove_file(net.committee.key(member)).expect("the key file is there");
+    }
+    let (deposit, fee) = send(&net, &alice);
+    net.network.core.mine(1).await.expect("a block");
+    let delay = u32::from(net.network.chain().params.derive.refund_delay);
+    // A refund can be in the block that is `delay` blocks after the deposit's: the next one, from delay - 1 more on.
+    net.network.core.mine(delay - 2).await.expect("blocks");
+    let early = net.user("alice", &["deposit", "refund", &deposit]);
+    let early = format!("{:#}", early.expect_err("a block too early"));
+    assert!(
+        early.contains("exit code Some(3)") && early.contains(&format!("refund_delay, {delay} blocks")),
+        "{early}"
+    );
+    net.network.core.mine(1).await.expect("a block");
+    let refund = run(&net, "alice", &["deposit", "refund", &deposit]);
+    assert_eq!(refund["stage"], "refundInMempool", "{refund}");
+    net.network.core.mine(1).await.expect("a block");
+    let status = run(&net, "alice", &["deposit", "status", &deposit]);
+    assert_eq!(status["stage"], "refunded", "{status}");
+    let refund_fee = refund["feeSats"].as_u64().expect("a fee");
+    assert_eq!(alice.bitcoin(&net), MONEY - fee - refund_fee);
+    net.network.synced(net.rpc()).await;
+    assert_eq!(alice.wei(&net).await, 0);
+    assert_eq!(sums(&net).await, [0; 4]);
+}
+
+/// What a user sees of a deposit on another Bitcoin Core.
+fn on(net: &BridgeNet, core: &Bitcoind, args: &[&str]) -> Value {
+    let mut command = net.user_command("alice").expect("a command");
+    command.args(args).args(["--json", "--l1-url", &core.rpc_url()]);
+    command.arg("--l1-cookie-file").arg(core.cookie());
+    let said = output(command).unwrap_or_else(|error| panic!("{args:?}: {error:#}"));
+    serde_json::from_str(&said).expect("JSON")
+}
+
+async fn stage_is(net: &BridgeNet, deposit: &str, expected: &str) {
+    until(&format!("the deposit to be {expected}"), || async {
+        let status = run(net, "alice", &["deposit", "status", deposit]);
+        match status["stage"] == json!(expected) {
+            true => Ok(()),
+            false => Err(format!("{status}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reorg_mints_a_deposit_that_is_refunded() {
+    let options = BridgeOptions {
+        listen: true,
+        ..BridgeOptions::default()
+    };
+    let mut net = BridgeNet::start(&built(), &options)
+        .await
+        .expect("a bridge starts");
+    let alice = User::new(&net, "alice", MONEY).await;
+    net.stand_still();
+    let (deposit, _) = send(&net, &alice);
+    net.network.core.mine(1).await.expect("a block");
+    // Another miner does not hear of the accept: where it is, the committee is gone.
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = Bitcoind::start(RegtestConfig::new(folder.path().to_owned()))
+        .await
+        .expect("another Bitcoin Core");
+    other.connect_to(&net.network.core).await.expect("both meet");
+    other.client().set_network_active(false).await.expect("they part");
+    net.go_on();
+    stage_is(&net, &deposit, "minted").await;
+    until_sums(&net, "the vault output", [SATS, 0, 0, 0]).await;
+    net.stand_still();
+    for member in Member::PAIR {
+        net.stop_member(member);
+    }
+    let minted = net.network.core.tip().await.expect("a tip");
+
+    let delay = u32::from(net.network.chain().params.derive.refund_delay);
+    other.mine(delay).await.expect("blocks");
+    let refund = on(&net, &other, &["deposit", "refund", &deposit]);
+    assert_eq!(refund["stage"], "refundInMempool", "{refund}");
+    other.mine(1).await.expect("a block");
+    let refunded = on(&net, &other, &["deposit", "status", &deposit]);
+    assert_eq!(refunded["stage"], "refunded", "{refunded}");
+    // The longer chain wins: what was minted is not any more.
+    other
+        .client()
+        .set_network_active(true)
+        .await
+        .expect("they can meet");
+    other.meet(&net.network.core).await.expect("both meet");
+    net.network.synced(net.rpc()).await;
+    stage_is(&net, &deposit, "refunded").await;
+    until_sums(&net, "the vault to be empty", [0; 4]).await;
+    alice.holds(&net, 0).await;
+    let paid = alice.bitcoin(&net);
+    assert!(paid > MONEY - 10_000, "{paid} sats");
+    // And back again: it is minted, and not refunded.
+    other.client().set_network_active(false).await.expect("they part");
+    let place: OutPoint = deposit.parse().expect("an outpoint");
+    let fork = refunded["height"].as_u64().expect("the deposit's height");
+    let fork = u32::try_from(fork).expect("a height") + 1;
+    let core = &net.network.core;
+    let first = core
+        .client()
+        .get_block_hash(fork)
+        .await
+        .expect("Bitcoin Core answers");
+    core.client()
+        .invalidate_block(&first.expect("a block"))
+        .await
+        .expect("the chain is dropped");
+    until("the first chain", || async {
+        let tip = core.tip().await.map_err(|error| error.to_string())?;
+        if tip == minted {
+            Ok(())
+        } else {
+            Err(format!("{tip:?}"))
+        }
+    })
+    .await;
+    core.mine(1).await.expect("a block");
+    net.network.synced(net.rpc()).await;
+    net.go_on();
+    stage_is(&net, &deposit, "minted").await;
+    until_sums(&net, "the vault output", [SATS, 0, 0, 0]).await;
+    let spendable = net
+        .network
+        .core
+        .client()
+        .get_tx_out(&place, true)
+        .await
+        .expect("Bitcoin Core answers");
+    assert!(spendable.is_none(), "{spendable:?}");
+    let left = alice.bitcoin(&net);
+    assert!(left < MONEY - SATS, "{left} sats");
+}
