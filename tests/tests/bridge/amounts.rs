@@ -7,7 +7,7 @@ use bitsect_tests::{Wallet, until};
 use serde_json::{Value, json};
 
 use crate::built::built;
-use crate::steps::{User, accepted, spender, text, until_sums};
+use crate::steps::{SAT, User, accepted, spender, text, until_sums};
 
 const BTC: u64 = 100_000_000;
 const SMALLEST: u64 = 10_000;
@@ -16,7 +16,6 @@ const LARGEST: u64 = 100 * BTC;
 const MIDDLE: u64 = 1_234_567;
 /// What a reimbursement spends beside the vault output: the claim's end and the assignment's right, of 330 sats each.
 const BOUND: u64 = 660;
-const SAT: u128 = 10_000_000_000;
 
 /// Code of a contract that passes what it is sent on to the address in its calldata.
 const FORWARDER: &str = "695f5f5f5f345f355af1005f52600a6016f3";

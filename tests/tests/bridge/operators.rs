@@ -65,7 +65,7 @@ async fn each_withdrawal_is_paid_once_by_whoever_is_there() {
     }
     // Nobody was paid twice, on Bitcoin or in the chain.
     let asked = ids.len() as u64;
-    assert_eq!(bob.bitcoin(&net), asked * (ASKED - FEE));
+    assert_eq!(bob.bitcoin(&net), asked * (ASKED - FEE), "{}", net.all_logged());
     until_sums(&net, "all credit", [12_000_000, 0, asked * ASKED, 0]).await;
 }
 
