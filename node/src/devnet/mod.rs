@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::bridge::Bridge;
 use self::committee::Links;
 pub use self::deposit::{Placed, deposit};
-pub use self::keys::{ACCOUNTS, Account, BALANCE, CHAIN_ID, VAULT_SECRET};
+pub use self::keys::{ACCOUNTS, Account, BALANCE, CHAIN_ID, MNEMONIC, VAULT_SECRET};
 pub use self::setup::{CHAIN_FILE, USER_DIR, pay, start_chain};
 use crate::config::{Config, Layer};
 use crate::run::{Listeners, run as run_node};
