@@ -1,10 +1,12 @@
 //! The vault as a fold over confirmed transactions: deposits, vault outputs, tickets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
-use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script, redemption_script, vault_spend_script};
+use bitcoin::{Amount, OutPoint, Transaction, TxIn, TxOut, Txid};
+use bitsect_vm::derive::{
+    MAX_OPEN_DEPOSITS, MAX_VAULT_OUTPUTS, assignment_script, redemption_script, vault_spend_script,
+};
 
 use crate::convert::chain_outpoint;
 use crate::transaction::Spent;
@@ -49,6 +51,8 @@ pub struct VaultState {
     terms: Terms,
     tickets: Vec<Option<OutPoint>>,
     deposits: BTreeMap<OutPoint, OpenDeposit>,
+    /// Deposits that derivation has open, by height.
+    open: BTreeSet<(u32, OutPoint)>,
     outputs: BTreeMap<OutPoint, VaultOutput>,
     assignments: BTreeMap<OutPoint, Assigned>,
     /// Outputs that operators have redeemed credit with.
@@ -71,6 +75,7 @@ impl VaultState {
             terms,
             tickets,
             deposits: BTreeMap::new(),
+            open: BTreeSet::new(),
             outputs: BTreeMap::new(),
             assignments: BTreeMap::new(),
             redemptions: BTreeMap::new(),
@@ -90,6 +95,11 @@ impl VaultState {
     /// Gives deposits, also those that came to an end.
     pub fn deposits(&self) -> impl Iterator<Item = (&OutPoint, &OpenDeposit)> {
         self.deposits.iter()
+    }
+
+    /// Gives a deposit, also one that came to an end.
+    pub fn deposit(&self, outpoint: &OutPoint) -> Option<&OpenDeposit> {
+        self.deposits.get(outpoint)
     }
 
     /// Gives the vault's outputs, also those that were spent.
@@ -137,8 +147,13 @@ impl VaultState {
         Spent::new(outpoint, output)
     }
 
-    /// Takes in a confirmed transaction; tells whether it is about the vault.
+    /// Takes in a confirmed transaction, in the order of the chain; tells whether it is about the vault. What is a deposit, and
+    /// what its accept, derivation decides (docs/derivation.md): this is the same.
     pub fn apply(&mut self, transaction: &Transaction, height: u32) -> bool {
+        if transaction.is_coinbase() {
+            return false;
+        }
+        self.expire(height);
         let txid = transaction.compute_txid();
         let mut concerns = false;
         let mut from_vault = false;
@@ -155,14 +170,9 @@ impl VaultState {
             } else if let Some(deposit) = self.deposits.get_mut(spent) {
                 deposit.spent = Some(spend);
                 concerns = true;
-                // As derivation has it: what a key path moves into the vault at the same place is accepted.
-                let is_key_path = input.witness.len() == 1;
-                let script = self.terms.vault_script();
-                if let Some(output) = transaction.output.get(index)
-                    && is_key_path
-                    && output.script_pubkey == script
-                {
-                    self.add(txid, index, output.value, height);
+                let is_open = self.open.remove(&(deposit.height, *spent));
+                if is_open && let Some(amount) = self.accepted(transaction, index) {
+                    self.add(txid, index, amount, height);
                 }
             }
         }
@@ -174,6 +184,22 @@ impl VaultState {
             self.moved(transaction, txid, height);
         }
         concerns | self.find_deposit(transaction, txid, height)
+    }
+
+    /// Closes deposits whose window is over in a block of this height.
+    fn expire(&mut self, height: u32) {
+        while let Some((at, _)) = self.open.first()
+            && height > at.saturating_add(self.terms.deposit_window)
+        {
+            self.open.pop_first();
+        }
+    }
+
+    /// Gives what an accept moves into the vault for a deposit, by a key path and at the deposit's place.
+    fn accepted(&self, transaction: &Transaction, index: usize) -> Option<Amount> {
+        let (input, output) = (transaction.input.get(index)?, transaction.output.get(index)?);
+        let is_accept = is_key_spend(input) && output.script_pubkey == self.terms.vault_script();
+        is_accept.then_some(output.value)
     }
 
     /// Finds the operator's output by which a transaction redeems credit.
@@ -237,6 +263,9 @@ impl VaultState {
     }
 
     fn find_deposit(&mut self, transaction: &Transaction, txid: Txid, height: u32) -> bool {
+        if self.open.len() >= MAX_OPEN_DEPOSITS {
+            return false;
+        }
         let Some(order) = Order::of_transaction(transaction) else {
             return false;
         };
@@ -253,7 +282,20 @@ impl VaultState {
             height,
             spent: None,
         };
-        self.deposits.insert(OutPoint::new(txid, vout), deposit);
+        let outpoint = OutPoint::new(txid, vout);
+        self.open.insert((height, outpoint));
+        self.deposits.insert(outpoint, deposit);
         true
     }
+}
+
+/// Whether an input has the form of a key path's (BIP-0341), with an annex or without.
+fn is_key_spend(input: &TxIn) -> bool {
+    let witness: Vec<&[u8]> = input.witness.iter().collect();
+    let signature = match witness.as_slice() {
+        [signature] => signature,
+        [signature, annex] if annex.first() == Some(&0x50) => signature,
+        _ => return false,
+    };
+    matches!(signature.len(), 64 | 65)
 }
