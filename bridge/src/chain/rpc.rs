@@ -1,5 +1,6 @@
 //! The chain as a node's JSON-RPC gives it: for an operator, whose own node it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
@@ -57,6 +58,18 @@ pub struct VaultSums {
     pub in_flight_sats: u64,
 }
 
+/// What the chain has counted of what Bitcoin says about the vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The height of the L1 origin of the block that the node calls final. What Bitcoin has up to there is counted, also where it
+    /// waited in the inbox behind that origin.
+    pub origin: u32,
+    /// Tickets that the newest block has vault outputs assigned to.
+    pub tickets: BTreeSet<OutPoint>,
+    /// Vault outputs that it has assigned to none.
+    pub free: BTreeSet<OutPoint>,
+}
+
 /// What `rollup_vault` gives, as far as it is read.
 #[derive(Deserialize)]
 struct VaultAnswer {
@@ -65,6 +78,7 @@ struct VaultAnswer {
 
 #[derive(Deserialize)]
 struct OutputAnswer {
+    outpoint: OutPoint,
     assigned: Option<TicketAnswer>,
 }
 
@@ -98,8 +112,10 @@ struct SyncStatus {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Finalized {
     number: u64,
+    l1_origin: Processed,
 }
 
 #[derive(Deserialize)]
@@ -210,16 +226,35 @@ impl RpcChain {
         self.ask("rollup_vault", json!([])).await
     }
 
-    /// Gives the tickets that vault outputs are assigned to in the newest block.
+    /// Gives the height of the L1 origin of the block that the node calls final.
     ///
     /// # Errors
     /// Where the node cannot be asked.
-    pub async fn assigned_tickets(&self) -> Result<Vec<OutPoint>, ChainError> {
+    pub async fn final_origin(&self) -> Result<u32, ChainError> {
+        let status: SyncStatus = self.ask("rollup_syncStatus", json!([])).await?;
+        Ok(status.finalized.l1_origin.height)
+    }
+
+    /// Gives what the chain has counted. What is asked for later, as credit, is of the same blocks or newer ones.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn counted(&self) -> Result<Counted, ChainError> {
+        // The origin first: what is listed then is not older.
+        let mut counted = Counted {
+            origin: self.final_origin().await?,
+            ..Counted::default()
+        };
         let vault: VaultAnswer = self.ask("rollup_vault", json!([])).await?;
-        let tickets = vault.outputs.into_iter().filter_map(|output| output.assigned);
-        Ok(tickets
-            .map(|ticket| OutPoint::new(ticket.operator, ticket.ticket_vout))
-            .collect())
+        for OutputAnswer { outpoint, assigned } in vault.outputs {
+            match assigned {
+                Some(ticket) => counted
+                    .tickets
+                    .insert(OutPoint::new(ticket.operator, ticket.ticket_vout)),
+                None => counted.free.insert(outpoint),
+            };
+        }
+        Ok(counted)
     }
 
     async fn read_record(

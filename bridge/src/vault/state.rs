@@ -8,6 +8,7 @@ use bitsect_vm::derive::{
     MAX_OPEN_DEPOSITS, MAX_VAULT_OUTPUTS, assignment_script, redemption_script, vault_spend_script,
 };
 
+use crate::chain::Counted;
 use crate::convert::chain_outpoint;
 use crate::transaction::Spent;
 use crate::user::{Order, Terms};
@@ -125,16 +126,47 @@ impl VaultState {
 
     /// Gives the sum of the outputs that are there.
     pub fn held(&self) -> Amount {
-        let there = self.outputs.values().filter(|output| output.spent.is_none());
-        there.map(|output| output.amount).sum()
+        self.there().map(|(_, output)| output.amount).sum()
+    }
+
+    /// Whether a ticket was spent for an output.
+    pub fn is_named(&self, outpoint: &OutPoint) -> bool {
+        self.last_named(outpoint).is_some()
+    }
+
+    /// Gives the L1 block in which a ticket was spent for an output last.
+    fn last_named(&self, outpoint: &OutPoint) -> Option<u32> {
+        let named = self.assignments.values();
+        let named = named.filter(|assigned| assigned.output == Some(*outpoint));
+        named.map(|assigned| assigned.spend.height).max()
+    }
+
+    fn there(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
+        self.outputs.iter().filter(|(_, output)| output.spent.is_none())
     }
 
     /// Gives the outputs of the vault that are there, and that no ticket was spent for.
     pub fn free(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
-        let named = |outpoint: &OutPoint| self.assignments.values().any(|of| of.output == Some(*outpoint));
-        self.outputs
-            .iter()
-            .filter(move |(outpoint, output)| output.spent.is_none() && !named(outpoint))
+        self.there().filter(|(outpoint, _)| !self.is_named(outpoint))
+    }
+
+    /// Gives the outputs that are there, and that tickets were spent for.
+    pub fn named(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
+        self.there().filter(|(outpoint, _)| self.is_named(outpoint))
+    }
+
+    /// Gives the outputs that tickets were spent for in vain: the chain has counted all of these, and has assigned the output to
+    /// none. It is as free as before.
+    pub fn refused<'a>(
+        &'a self,
+        counted: &'a Counted,
+    ) -> impl Iterator<Item = (&'a OutPoint, &'a VaultOutput)> {
+        let is_counted = |outpoint: &OutPoint| {
+            let last = self.last_named(outpoint);
+            last.is_some_and(|height| height <= counted.origin)
+        };
+        self.there()
+            .filter(move |(outpoint, _)| counted.free.contains(outpoint) && is_counted(outpoint))
     }
 
     /// Gives an output of the vault to be spent.
@@ -164,7 +196,7 @@ impl VaultState {
                 output.spent = Some(spend);
                 (concerns, from_vault) = (true, true);
             } else if self.tickets.contains(&Some(*spent)) {
-                let output = self.named(transaction);
+                let output = self.assigned_by(transaction);
                 self.assignments.insert(*spent, Assigned { output, spend });
                 concerns = true;
             } else if let Some(deposit) = self.deposits.get_mut(spent) {
@@ -218,7 +250,7 @@ impl VaultState {
     }
 
     /// Finds the vault output that an assignment names.
-    fn named(&self, transaction: &Transaction) -> Option<OutPoint> {
+    fn assigned_by(&self, transaction: &Transaction) -> Option<OutPoint> {
         let tag = |outpoint: &OutPoint| assignment_script(&chain_outpoint(outpoint));
         let names = |outpoint: &&OutPoint| {
             let tag = tag(outpoint);
