@@ -29,6 +29,8 @@ pub struct BridgeOptions {
     pub money: Amount,
     /// How many slots each operator has.
     pub slots: u32,
+    /// The smallest vault output that operators claim, in sats.
+    pub least_claim_sats: u32,
     /// Whether other Bitcoin Cores can connect.
     pub listen: bool,
     /// Blocks for a move.
@@ -45,6 +47,7 @@ impl Default for BridgeOptions {
             members: Member::PAIR.to_vec(),
             money: Amount::ONE_BTC,
             slots: 2,
+            least_claim_sats: 10_000,
             listen: false,
             move_timeout_blocks: 6,
             challenge_window_blocks: 6,
@@ -137,7 +140,8 @@ impl BridgeNet {
         .await;
         let folder = network.dir().join("bridge");
         std::fs::rename(keys.keep(), &folder).wrap_err("failed to move the members' folder")?;
-        let committee = Committee::open(&folder, &options.members, 0)?;
+        let mut committee = Committee::open(&folder, &options.members, 0)?;
+        committee.least_claim_sats = options.least_claim_sats;
         let (sequencer, verifier) = (network.sequencer().await, network.verifier("verifier").await);
         let links = Links {
             l1_url: network.core.rpc_url(),

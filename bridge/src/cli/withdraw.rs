@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::user::{Output, Progress, node, open, optional_node, read_terms, read_user_keys};
 use crate::user::{
-    Node, Requested, Route, Terms, UserError, WithdrawRequest, WithdrawStage, WithdrawView, parse_amount,
-    parse_l1_address, resume_requests, send_withdraw, sign_withdraw, wait_for_request, withdrawal_views,
+    Node, Requested, Route, Terms, UserError, UserStore, WithdrawRequest, WithdrawStage, WithdrawView,
+    parse_amount, parse_l1_address, resume_requests, send_withdraw, sign_withdraw, wait_for_request,
+    withdrawal_views,
 };
 
 /// Asks for bitcoin that are on L2, and shows where that stands.
@@ -110,14 +111,9 @@ async fn request(
     let keys = read_user_keys(config, &terms)?;
     let node = node(config, &terms).await?;
     let mut session = open(config, terms.clone(), keys.clone()).await?;
-    if let Some(resumed) = resume_requests(&node, session.store()).await?.first() {
-        let got = match resumed.id {
-            Some(id) => format!("withdrawal {id}"),
-            None => "one that is on its way".to_owned(),
-        };
-        let got = format!("{got}, of L2 transaction {}: ask again for another", resumed.hash);
-        let rule = "no request of an interrupted command";
-        return Err(UserError::refused("request", rule, got).into());
+    // What goes by Bitcoin takes the place of what a node would not take.
+    if route == Route::Node {
+        verify_none_kept(&node, session.store()).await?;
     }
     let signed = sign_withdraw(&node, &terms, &keys, (&wanted, route), config.max_fee).await?;
     let forced = match route {
@@ -136,6 +132,20 @@ async fn request(
     drop(progress);
     let view = follow(&node, &terms, id, wait, config).await?;
     wait.output.print(&view)
+}
+
+/// Sends again what an interrupted command has kept, and refuses another one then.
+async fn verify_none_kept(node: &Node, store: &UserStore) -> eyre::Result<()> {
+    if let Some(resumed) = resume_requests(node, store).await?.first() {
+        let got = match resumed.id {
+            Some(id) => format!("withdrawal {id}"),
+            None => "one that is on its way".to_owned(),
+        };
+        let got = format!("{got}, of L2 transaction {}: ask again for another", resumed.hash);
+        let rule = "no request of an interrupted command";
+        return Err(UserError::refused("request", rule, got).into());
+    }
+    Ok(())
 }
 
 async fn status(id: Option<u64>, wait: WaitArgs, config: &Config) -> eyre::Result<()> {

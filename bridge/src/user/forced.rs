@@ -44,7 +44,7 @@ impl fmt::Display for Forced {
 
 impl Session {
     /// Sends a signed request in a Bitcoin transaction of the wallet's. Nothing is kept: asked for again before L2 has it, it has
-    /// the same nonce, and counts once.
+    /// the same nonce, and counts once. So does a request with that nonce that was kept for a node, which is forgotten.
     ///
     /// # Errors
     /// [`UserError`]; nothing is sent then, but for [`UserError::Bitcoin`] and [`UserError::NotTaken`].
@@ -63,6 +63,11 @@ impl Session {
             return Err(error);
         }
         self.broadcast(&made.tx).await?;
+        for (hash, kept) in self.store.requests()? {
+            if kept.nonce == signed.request.nonce {
+                self.store.drop_request(hash)?;
+            }
+        }
         Ok(Forced {
             forced_txid: made.tx.compute_txid(),
             fee: made.fee,

@@ -154,28 +154,40 @@ pub async fn sign_withdraw(
         .saturating_mul(U256::from(2))
         .saturating_add(tip);
     let nonce = node.nonce(account, route.nonce_at()).await?;
-    let transaction = TxEip1559 {
-        chain_id: terms.chain_id,
-        nonce,
-        gas_limit,
-        max_fee_per_gas: price.saturating_to(),
-        max_priority_fee_per_gas: tip.saturating_to(),
-        to: TxKind::Call(BRIDGE),
-        value,
-        access_list: Default::default(),
-        input,
+    let sign = |price: U256| {
+        let transaction = TxEip1559 {
+            chain_id: terms.chain_id,
+            nonce,
+            gas_limit,
+            max_fee_per_gas: price.saturating_to(),
+            max_priority_fee_per_gas: tip.saturating_to(),
+            to: TxKind::Call(BRIDGE),
+            value,
+            access_list: Default::default(),
+            input: input.clone(),
+        };
+        let signature = keys.sign_account(transaction.signature_hash());
+        TxEnvelope::from(transaction.into_signed(signature))
     };
-    let signature = keys.sign_account(transaction.signature_hash());
-    let envelope = TxEnvelope::from(transaction.into_signed(signature));
-    let raw = Bytes::from(envelope.encoded_2718());
-    let l2_fee = price.saturating_mul(U256::from(gas_limit));
-    let fee = l2_fee.saturating_add(node.l1_fee(&raw).await?);
+    let gas = U256::from(gas_limit);
+    let mut envelope = sign(price);
+    let l1_fee = node.l1_fee(&envelope.encoded_2718().into()).await?;
+    let mut fee = price.saturating_mul(gas).saturating_add(l1_fee);
     verify_fee(max_fee, sats_up(fee))?;
     enough(value.saturating_add(fee))?;
+    if route == Route::Bitcoin {
+        // Blocks that are filled on purpose raise the base fee before it is there, and only that is charged. The L1 fee may double.
+        let most = wei(max_fee).min(balance.saturating_sub(value));
+        let highest = most.saturating_sub(l1_fee.saturating_mul(U256::from(2))) / gas;
+        let price = highest.max(price);
+        envelope = sign(price);
+        fee = price.saturating_mul(gas).saturating_add(l1_fee);
+        verify_fee(max_fee, sats_up(fee))?;
+    }
     Ok(SignedRequest {
         hash: *envelope.tx_hash(),
         request: Request {
-            raw,
+            raw: envelope.encoded_2718().into(),
             account,
             nonce,
             amount: wanted.amount,

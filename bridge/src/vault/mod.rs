@@ -10,6 +10,7 @@ mod operator;
 mod payout;
 mod policy;
 mod redeem;
+mod seen;
 mod service;
 mod state;
 mod turns;

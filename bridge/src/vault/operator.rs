@@ -1,6 +1,6 @@
 //! What an operator does with the vault: it pays withdrawals, has vault outputs assigned to its slots, claims, and takes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::key::{Keypair, Secp256k1};
 use bitcoin::{Amount, OutPoint, ScriptBuf};
@@ -100,6 +100,8 @@ pub struct Bank {
     said: Option<u32>,
     /// The lowest withdrawal that may not be paid.
     lowest: u64,
+    /// The tip when each open withdrawal was seen first: turns count from there, since operators see it about then.
+    since: BTreeMap<u64, u32>,
     choice: Choice,
 }
 
@@ -126,6 +128,7 @@ impl Bank {
             is_tidy: false,
             said: None,
             lowest: 0,
+            since: BTreeMap::new(),
             choice: Choice::default(),
         }
     }
@@ -166,10 +169,10 @@ impl Bank {
             return Ok(());
         };
         let (client, tip) = (core.client(), core.tip());
-        let (open, known) = self.open_withdrawals().await?;
+        let (open, known) = self.open_withdrawals(tip).await?;
         let unpaid: BTreeSet<u64> = open.iter().map(|open| open.id).collect();
         let is_paid = |id: u64| id < known && !unpaid.contains(&id);
-        let others = self.payouts.others(client).await?;
+        let others = self.payouts.others(client, &open).await?;
         self.payouts
             .advance((client, wallet), is_paid, &others, tip)
             .await?;
@@ -214,7 +217,7 @@ impl Bank {
     }
 
     /// Reads the withdrawals that are not paid, from the lowest on, and the number of all that there are.
-    async fn open_withdrawals(&mut self) -> Result<(Vec<Open>, u64), ChainError> {
+    async fn open_withdrawals(&mut self, tip: u32) -> Result<(Vec<Open>, u64), ChainError> {
         let (mut from, mut open) = (self.lowest, Vec::new());
         loop {
             let some = self.chain.withdrawals(from).await?;
@@ -225,11 +228,12 @@ impl Bank {
                 id: asked.id,
                 amount: Amount::from_sat(asked.amount_sats),
                 fee: Amount::from_sat(asked.fee_sats),
-                l1_height: asked.l1_height,
+                since: *self.since.entry(asked.id).or_insert(tip),
                 script: ScriptBuf::from_bytes(asked.script_pub_key.to_vec()),
             }));
         }
         self.lowest = open.first().map_or(from, |open| open.id);
+        self.since.retain(|id, _| open.iter().any(|open| open.id == *id));
         Ok((open, from))
     }
 

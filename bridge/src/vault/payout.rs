@@ -12,11 +12,12 @@ use bitcoin::{Amount, Transaction, TxOut, Txid};
 use bitsect_l1::rpc::{Client, RpcError, code};
 use bitsect_l1::sender::{FeePolicy, Limits};
 use bitsect_l1::wallet::{FundError, Funding, Wallet, WalletError};
-use bitsect_vm::derive::{PAYOUT_TAG, payout_script};
+use bitsect_vm::derive::payout_script;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::policy::Open;
+use super::seen::Seen;
 use crate::committee::Digest;
 use crate::convert::chain_txid;
 use crate::identity::{OtherFile, identify};
@@ -27,8 +28,6 @@ const PAYOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("payout");
 const UNDER_WAY: &str = "under way";
 /// Blocks that a payout waits before its fee is raised.
 const PATIENCE: u32 = 3;
-/// Transactions of the mempool that are remembered as no payouts.
-const REMEMBERED: usize = 500_000;
 
 /// A payout that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +84,7 @@ pub struct Payouts {
     operator: Txid,
     fees: FeePolicy,
     under_way: Vec<Payout>,
-    /// What of the mempool was looked at: ids of withdrawals where it is a payout.
-    seen: BTreeMap<Txid, Vec<u64>>,
+    seen: Seen,
 }
 
 impl Payouts {
@@ -116,7 +114,7 @@ impl Payouts {
             operator,
             fees,
             under_way: under_way.unwrap_or_default(),
-            seen: BTreeMap::new(),
+            seen: Seen::default(),
         })
     }
 
@@ -147,24 +145,15 @@ impl Payouts {
         Ok(self.fees.rate(client).await?)
     }
 
-    /// Gives the withdrawals that others are about to pay.
+    /// Gives which of the withdrawals that are open, or that we are paying, another operator pays.
     ///
     /// # Errors
     /// Where Bitcoin Core fails.
-    pub async fn others(&mut self, client: &Client) -> Result<BTreeSet<u64>, PayoutError> {
+    pub async fn others(&mut self, client: &Client, open: &[Open]) -> Result<BTreeSet<u64>, PayoutError> {
         let ours: BTreeSet<Txid> = self.versions().map(|sent| sent.tx.compute_txid()).collect();
-        let waiting: BTreeSet<Txid> = client.get_raw_mempool().await?.into_iter().collect();
-        self.seen.retain(|txid, _| waiting.contains(txid));
-        let mut ids = BTreeSet::new();
-        for txid in waiting.difference(&ours) {
-            if !self.seen.contains_key(txid) && self.seen.len() < REMEMBERED {
-                let found = client.get_raw_transaction(txid).await?;
-                self.seen
-                    .insert(*txid, found.map(|tx| paid_ids(&tx)).unwrap_or_default());
-            }
-            ids.extend(self.seen.get(txid).into_iter().flatten());
-        }
-        Ok(ids)
+        let mut owed: BTreeMap<u64, TxOut> = open.iter().map(|open| (open.id, open.output())).collect();
+        owed.extend(self.under_way.iter().flat_map(|payout| payout.paid.clone()));
+        Ok(self.seen.others(client, &owed, &ours).await?)
     }
 
     fn versions(&self) -> impl Iterator<Item = &Sent> {
@@ -259,11 +248,7 @@ impl Payouts {
         open: &[Open],
         made_at: u32,
     ) -> Result<(), PayoutError> {
-        let owed = |open: &Open| TxOut {
-            value: open.payout(),
-            script_pubkey: open.script.clone(),
-        };
-        let paid: BTreeMap<u64, TxOut> = open.iter().map(|open| (open.id, owed(open))).collect();
+        let paid: BTreeMap<u64, TxOut> = open.iter().map(|open| (open.id, open.output())).collect();
         let ids: Vec<u64> = paid.keys().copied().collect();
         let rate = self.fees.rate(client).await?;
         let mut request = Funding::new(rate, self.outputs(&paid, &ids));
@@ -333,15 +318,4 @@ async fn send(client: &Client, tx: &Transaction) -> Result<(), PayoutError> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Reads the withdrawals that a transaction pays by its tag.
-fn paid_ids(tx: &Transaction) -> Vec<u64> {
-    let scripts = tx.output.iter().map(|output| output.script_pubkey.as_bytes());
-    let data = scripts
-        .filter_map(|script| bitsect_vm::derive::bitcoin::op_return_data(script, PAYOUT_TAG))
-        .next();
-    let ids = data.unwrap_or_default();
-    let ids = ids.get(32..).unwrap_or_default().as_chunks::<8>().0;
-    ids.iter().map(|id| u64::from_le_bytes(*id)).collect()
 }

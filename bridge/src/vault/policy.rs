@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bitcoin::{Amount, FeeRate, ScriptBuf};
+use bitcoin::{Amount, FeeRate, ScriptBuf, TxOut};
 use bitsect_vm::derive::MAX_PAYOUT_IDS;
 
 use super::turns::Turns;
@@ -30,8 +30,8 @@ pub struct Open {
     pub amount: Amount,
     /// What the operator keeps of it.
     pub fee: Amount,
-    /// The height of the origin when it was asked for.
-    pub l1_height: u32,
+    /// The L1 tip when we saw it first, final and not paid.
+    pub since: u32,
     /// Where it is to be paid.
     pub script: ScriptBuf,
 }
@@ -78,7 +78,7 @@ pub enum Reason {
         blocks: u32,
     },
     /// Another operator's payment is on its way.
-    #[error("another payment of it is in the mempool")]
+    #[error("another payment of it is in the mempool, or in a block that the chain has not counted")]
     UnderWay,
     /// The payout is full.
     #[error("the payout has {MAX_PAYOUT_IDS} withdrawals already")]
@@ -112,12 +112,20 @@ impl Open {
     pub fn payout(&self) -> Amount {
         self.amount.checked_sub(self.fee).unwrap_or(Amount::ZERO)
     }
+
+    /// Gives the output that pays it.
+    pub fn output(&self) -> TxOut {
+        TxOut {
+            value: self.payout(),
+            script_pubkey: self.script.clone(),
+        }
+    }
 }
 
 impl Policy {
     /// Gives the blocks until it is our turn to pay a withdrawal.
     fn wait(&self, open: &Open, tip: u32) -> u32 {
-        let turn = open.l1_height.saturating_add(self.turns.blocks_behind(open.id));
+        let turn = open.since.saturating_add(self.turns.blocks_behind(open.id));
         turn.saturating_sub(tip)
     }
 
@@ -193,7 +201,7 @@ mod tests {
             id,
             amount: Amount::from_sat(sats),
             fee: Amount::from_sat(fee),
-            l1_height: 100,
+            since: 100,
             script: ScriptBuf::new(),
         }
     }

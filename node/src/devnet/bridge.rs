@@ -12,7 +12,7 @@ use super::DevnetArgs;
 use super::committee::{Committee, Links, Member, Terms, paying};
 use super::keys::{ACCOUNTS, MNEMONIC};
 use super::program::{find_program, output, output_of};
-use super::setup::{CHAIN_FILE, pay};
+use super::setup::{CHAIN_FILE, confirmed, send};
 use crate::unit::export::ask;
 
 /// The bridge's folder below the devnet's.
@@ -32,6 +32,8 @@ const TERMS: [(&str, &str); 6] = [
     ("--stake-sats", "200000"),
     ("--verdict-fee-sats", "200000"),
 ];
+/// A file that names the user's output of the transaction that pays everybody.
+const FUNDED: &str = "funded";
 /// A file that says that all signatures are there.
 const SIGNED: &str = "signed";
 
@@ -72,30 +74,17 @@ impl Bridge {
         self.committee.configure(links)?;
         self.committee.add_user(USER, links)?;
         if !self.committee.deployment().exists() {
+            self.deploy(links, client).await?;
+        }
+        let signed = dir.join(BRIDGE_DIR).join(SIGNED);
+        if !signed.exists() {
             println!(
                 "Setting up the bridge: members' money, and the signatures of {} slots",
                 self.slots
             );
-            // The members' wallets look at blocks from there on.
-            let info = client.get_blockchain_info().await;
-            self.fund(client, dir).await?;
-            let start: serde_json::Value = ask(&links.verifier, "rollup_chainStateAt", json!([0])).await?;
-            let state = start["chainState"].as_str().unwrap_or_default();
-            self.committee.deploy(&Terms {
-                start_height: info.wrap_err("failed to ask Bitcoin Core")?.blocks,
-                start: (
-                    0,
-                    state.parse().wrap_err("failed to read the chain's first state")?,
-                ),
-                slots: self.slots,
-                options: TERMS
-                    .iter()
-                    .flat_map(|(name, value)| [(*name).into(), (*value).into()])
-                    .collect(),
-            })?;
-        }
-        let signed = dir.join(BRIDGE_DIR).join(SIGNED);
-        if !signed.exists() {
+            self.fund(client, dir)
+                .await
+                .wrap_err("failed to fund the bridge")?;
             self.committee
                 .sign()
                 .await
@@ -115,29 +104,57 @@ impl Bridge {
         )
     }
 
-    /// Pays members and the user. What was paid before a start that was interrupted is theirs too.
+    /// Writes the deployment file. Members' wallets look at the blocks above the tip of now.
+    async fn deploy(&self, links: &Links, client: &Client) -> eyre::Result<()> {
+        let info = client.get_blockchain_info().await;
+        let start: serde_json::Value = ask(&links.verifier, "rollup_chainStateAt", json!([0])).await?;
+        let state = start["chainState"].as_str().unwrap_or_default();
+        let options = TERMS.iter().flat_map(|(name, value)| [*name, *value]);
+        self.committee.deploy(&Terms {
+            start_height: info.wrap_err("failed to ask Bitcoin Core")?.blocks,
+            start: (
+                0,
+                state.parse().wrap_err("failed to read the chain's first state")?,
+            ),
+            slots: self.slots,
+            options: options.map(str::to_owned).collect(),
+        })
+    }
+
+    /// Pays members and the user, once: a start that was interrupted goes on with waiting.
     async fn fund(&self, client: &Client, dir: &Path) -> eyre::Result<()> {
+        let note = dir.join(BRIDGE_DIR).join(FUNDED);
+        if !note.exists() {
+            // The first output is the one that is waited for: the user spends nothing before the bridge is there.
+            let outputs = vec![
+                paying(&self.user_address(dir)?, USER_MONEY)?,
+                self.committee.funding(Member::OPERATOR, OPERATOR_MONEY)?,
+                self.committee.funding(Member::CHALLENGER, CHALLENGER_MONEY)?,
+            ];
+            let paid = send(client, dir, outputs).await?;
+            std::fs::write(&note, paid.to_string()).wrap_err("failed to note that the members are paid")?;
+        }
+        let paid = std::fs::read_to_string(&note).wrap_err("failed to read what the members are paid by")?;
+        let paid = paid
+            .parse()
+            .wrap_err("failed to read what the members are paid by")?;
+        confirmed(client, &paid).await
+    }
+
+    /// Makes the user's key where there is none, and gives its first address.
+    fn user_address(&self, dir: &Path) -> eyre::Result<String> {
         let config = self.committee.user_config(USER);
-        let mut command = Committee::bridge(&config)?;
-        command.args(["key", "show", "--json"]);
-        let key = dir.join(BRIDGE_DIR).join(USER).join("user.key");
-        if !key.exists() {
+        if !dir.join(BRIDGE_DIR).join(USER).join("user.key").exists() {
             let mut import = Committee::bridge(&config)?;
             import.args(["key", "import"]);
             output_of(import, MNEMONIC).wrap_err("failed to make the user's key")?;
         }
-        let shown = output(command).wrap_err("failed to read the user's key")?;
+        let mut show = Committee::bridge(&config)?;
+        show.args(["key", "show", "--json"]);
+        let shown = output(show).wrap_err("failed to read the user's key")?;
         let shown: serde_json::Value =
             serde_json::from_str(&shown).wrap_err("failed to read the user's key")?;
-        let address = shown["bitcoinAddress"].as_str().unwrap_or_default();
-        let outputs = vec![
-            self.committee.funding(Member::OPERATOR, OPERATOR_MONEY)?,
-            self.committee.funding(Member::CHALLENGER, CHALLENGER_MONEY)?,
-            paying(address, USER_MONEY)?,
-        ];
-        pay(client, dir, outputs)
-            .await
-            .wrap_err("failed to fund the bridge")
+        Ok(shown["bitcoinAddress"].as_str().unwrap_or_default().to_owned())
     }
 
     fn print_ready(&self) -> eyre::Result<()> {

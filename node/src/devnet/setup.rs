@@ -60,28 +60,40 @@ pub(super) fn first_block() -> BlockRef {
     )
 }
 
-/// Pays outputs from the users' wallet, and waits for the block that has them: somebody has to mine it.
+/// Pays outputs from the users' wallet. Gives the place of the first one.
+///
+/// # Errors
+/// When the wallet has too little or is in use, or Bitcoin Core fails.
+pub(super) async fn send(client: &Client, dir: &Path, outputs: Vec<TxOut>) -> eyre::Result<OutPoint> {
+    let purse = user_purse(client, dir, first_block())?;
+    purse.sync().await?;
+    let paid = purse.pay(outputs, vec![], |_| Ok(())).await?;
+    Ok(OutPoint::new(paid.compute_txid(), 0))
+}
+
+/// Waits for the block that has an output which nobody spends: somebody has to mine it.
+///
+/// # Errors
+/// When Bitcoin Core fails.
+pub(super) async fn confirmed(client: &Client, output: &OutPoint) -> eyre::Result<()> {
+    loop {
+        let tip = client.get_best_block_hash().await.wrap_err(ASKING)?;
+        if client.get_tx_out(output, false).await.wrap_err(ASKING)?.is_some() {
+            return Ok(());
+        }
+        client
+            .wait_for_new_block(&tip, LONGEST_WAIT)
+            .await
+            .wrap_err(ASKING)?;
+    }
+}
+
+/// Pays outputs from the users' wallet, and waits for the block that has them.
 ///
 /// # Errors
 /// When the wallet has too little or is in use, or Bitcoin Core fails.
 pub async fn pay(client: &Client, dir: &Path, outputs: Vec<TxOut>) -> eyre::Result<()> {
-    let purse = user_purse(client, dir, first_block())?;
-    purse.sync().await?;
-    let mut tip = client
-        .get_blockchain_info()
-        .await
-        .wrap_err(ASKING)?
-        .best_block_hash;
-    let paid = purse.pay(outputs, vec![], |_| Ok(())).await?;
-    let first = OutPoint::new(paid.compute_txid(), 0);
-    while client.get_tx_out(&first, false).await.wrap_err(ASKING)?.is_none() {
-        tip = client
-            .wait_for_new_block(&tip, LONGEST_WAIT)
-            .await
-            .wrap_err(ASKING)?
-            .hash;
-    }
-    Ok(())
+    confirmed(client, &send(client, dir, outputs).await?).await
 }
 
 /// Mines the first coins, makes the baton, and writes the chain file last: until then a start begins again.

@@ -96,6 +96,8 @@ async fn vault_is_on_bitcoin(net: &BridgeNet) {
 async fn every_sat_is_accounted_for_past_reorgs_and_crashes() {
     let options = BridgeOptions {
         slots: SLOTS,
+        // No slot for the small ones.
+        least_claim_sats: LARGE as u32,
         ..BridgeOptions::default()
     };
     let mut net = BridgeNet::start(&built(), &options)

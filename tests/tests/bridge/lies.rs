@@ -44,10 +44,13 @@ async fn bond(net: &BridgeNet, slot: usize) -> String {
     main.as_str().unwrap_or_default().to_owned()
 }
 
-/// What both sides have said last: the dispute goes on while that changes.
-fn last_lines(net: &BridgeNet) -> String {
-    let last = |member| net.logged(member).lines().last().unwrap_or_default().to_owned();
-    Member::PAIR.map(last).join("\n")
+/// What was moved last: the dispute goes on while that changes.
+async fn last_moves(net: &BridgeNet) -> String {
+    let status = net.status(Member::CHALLENGER).await;
+    let moves = status["disputes"]["slots"][0]["moves"]
+        .as_array()
+        .map_or(0, Vec::len);
+    format!("{moves} moves")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,8 +81,8 @@ async fn who_claims_without_credit_loses_its_bond() {
     // Its credit covers the small output; it claims the large one.
     until("the bond to be taken", || async {
         match bond(&net, 0).await.as_str() {
-            "slashed" => Ok(()),
-            other => Err(format!("{other}\n{}", last_lines(&net))),
+            "slashed by challenger" => Ok(()),
+            other => Err(format!("{other}\n{}", last_moves(&net).await)),
         }
     })
     .await;

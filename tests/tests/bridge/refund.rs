@@ -125,7 +125,7 @@ async fn no_reorg_mints_a_deposit_that_is_refunded() {
         .set_network_active(true)
         .await
         .expect("they can meet");
-    other.meet(&net.network.core).await.expect("both meet");
+    other.connect_to(&net.network.core).await.expect("both meet");
     net.network.synced(net.rpc()).await;
     stage_is(&net, &deposit, "refunded").await;
     until_sums(&net, "the vault to be empty", [0; 4]).await;

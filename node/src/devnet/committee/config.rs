@@ -14,8 +14,6 @@ use crate::chain_file::ChainFile;
 const DEPTH: i64 = 2;
 /// What a devnet's operator keeps back for claims, in sats.
 const RESERVE: i64 = 5_000_000;
-/// The smallest vault output that a devnet's operator claims, in sats.
-const LEAST_CLAIM: i64 = 10_000;
 
 /// How the members' programs reach the chain.
 #[derive(Clone, Debug)]
@@ -78,7 +76,7 @@ impl Committee {
                 ("node_url".to_owned(), links.verifier.clone().into()),
                 ("listen".into(), local(ports.status).into()),
                 ("reserve_sats".into(), RESERVE.into()),
-                ("least_claim_sats".into(), LEAST_CLAIM.into()),
+                ("least_claim_sats".into(), i64::from(self.least_claim_sats).into()),
             ]);
         }
         table

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use alloy_primitives::B256;
 use bitcoin::{Address, Amount, Network, TxOut};
+use bitsect_l1::regtest::die_with_parent;
 use eyre::{OptionExt, WrapErr, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -19,6 +20,9 @@ use super::program::{Running, ask_to_end, find_program, output};
 
 pub use self::config::Links;
 pub use self::member::{Member, Role};
+
+/// What operators claim at least, in sats, where nothing else is said.
+const LEAST_CLAIM: u32 = 10_000;
 
 /// What a slot starts behind, and what the deployment says beside it.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct Terms {
 pub struct Committee {
     folder: PathBuf,
     members: Vec<(Member, Ports)>,
+    /// The smallest vault output that operators claim, in sats.
+    pub least_claim_sats: u32,
 }
 
 impl Committee {
@@ -52,6 +58,7 @@ impl Committee {
         let mut committee = Self {
             folder,
             members: members.iter().copied().zip(ports).collect(),
+            least_claim_sats: LEAST_CLAIM,
         };
         for place in 0..committee.members.len() {
             let (member, ports) = committee.members[place];
@@ -225,6 +232,7 @@ impl Committee {
                 .stderr(self.append(member)?)
                 .stdout(Stdio::piped())
                 .stdin(Stdio::null());
+            die_with_parent(&mut command);
             let mut command = tokio::process::Command::from(command);
             let mut child = command
                 .kill_on_drop(true)
@@ -233,12 +241,16 @@ impl Committee {
             let said = child.stdout.take().expect("the stream is piped");
             running.push((member, child, BufReader::new(said).lines()));
         }
-        for (member, _, lines) in &mut running {
-            while !self
-                .is_complete(lines.next_line().await.wrap_err("failed to hear a member")?)
-                .wrap_err_with(|| self.why(*member))?
-            {}
-        }
+        // All are heard at once, so that none waits for a reader.
+        let complete = running.iter_mut().map(|(member, _, lines)| async {
+            loop {
+                let line = lines.next_line().await.wrap_err("failed to hear a member")?;
+                if self.is_complete(line).wrap_err_with(|| self.why(*member))? {
+                    return eyre::Ok(());
+                }
+            }
+        });
+        futures::future::try_join_all(complete).await?;
         // The folders of members that are killed are whole; asked to, they also tell each other.
         for (member, child, _) in running {
             let mut child = child;
