@@ -359,6 +359,8 @@ fn holds(program: &[u8], params: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use warp::Filter;
+
     use super::*;
 
     #[test]
@@ -366,6 +368,43 @@ mod tests {
         assert!(holds(b"xxparamsyy", b"params"));
         assert!(!holds(b"xxparamyy", b"params"));
         assert!(!holds(b"xx", b""));
+    }
+
+    /// A node with a vault of two outputs, one of them assigned.
+    fn answer(request: &Value) -> Value {
+        let (txid, other) = ("11".repeat(32), "22".repeat(32));
+        let ticket = json!({ "operator": other, "ticketVout": 3 });
+        let result = match request["method"].as_str().unwrap() {
+            "rollup_syncStatus" => json!({
+                "units": 9,
+                "l1Processed": { "height": 30, "hash": txid },
+                "latest": { "number": 8, "l1Origin": { "height": 29, "hash": txid } },
+                "finalized": { "number": 5, "l1Origin": { "height": 20, "hash": txid } },
+            }),
+            "rollup_vault" => json!({ "outputs": [
+                { "outpoint": format!("{txid}:0"), "amountSats": 5, "assigned": null },
+                { "outpoint": format!("{txid}:1"), "amountSats": 5, "assigned": ticket },
+            ] }),
+            method => panic!("{method}"),
+        };
+        json!({ "jsonrpc": "2.0", "id": 1, "result": result })
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_is_told_by_the_final_block_and_the_newest_list() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let route = warp::body::json().map(|request: Value| warp::reply::json(&answer(&request)));
+        tokio::spawn(warp::serve(route.boxed()).incoming(listener).run());
+        let chain = RpcChain::new(url, None).unwrap();
+        let output = |byte: &str, vout: u32| format!("{}:{vout}", byte.repeat(32)).parse().unwrap();
+        let counted = Counted {
+            origin: 20,
+            tickets: [output("22", 3)].into(),
+            free: [output("11", 0)].into(),
+        };
+        assert_eq!(chain.counted().await.unwrap(), counted);
+        assert_eq!(chain.final_origin().await.unwrap(), 20);
     }
 
     #[tokio::test]

@@ -24,8 +24,8 @@ use crate::chain::Counted;
 use crate::committee::{Deployment, MemberKeys, Store, contributions};
 use crate::daemon::{DaemonStore, STORE_FILE};
 use crate::setup::{
-    PartySecrets, Seat, Section, funding_address, open_wallet, redemption_output, seat, setup_transaction,
-    sync, tickets,
+    PartySecrets, Seat, Section, funding_address, made_tickets, open_wallet, redemption_output, seat,
+    setup_transaction, sync,
 };
 use crate::user::{Terms, UserError, parse_l2_address};
 use crate::vault::{Payouts, VaultState, redemption_under_way, unspent_tickets, verify_redeemable};
@@ -189,7 +189,8 @@ impl Operator {
         let contributed = contributions(&store, &deployment);
         let contributed =
             contributed.wrap_err_with(|| format!("failed to read the folder {}", folder.display()))?;
-        let tickets = tickets(&deployment, &contributed).wrap_err("failed to find the slots' tickets")?;
+        let tickets =
+            made_tickets(&deployment, &contributed).wrap_err("failed to find the slots' tickets")?;
         Ok(Self {
             deployment,
             section,

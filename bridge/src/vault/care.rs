@@ -363,7 +363,7 @@ mod tests {
                 prop_assert!(one.inputs.len() <= MAX_VAULT_OUTPUTS);
                 prop_assert!(one.inputs.iter().all(|(outpoint, _)| spent.insert(*outpoint)));
                 // No part is small, and where there are less than the most, none is large.
-                prop_assert!(one.inputs.len() > 1 || one.outputs.iter().all(|part| part.to_sat() > 4_000));
+                prop_assert!(one.inputs.len() > 1 || one.outputs.iter().all(|part| part.to_sat() >= 4_000));
                 let is_full = one.outputs.len() == MAX_VAULT_OUTPUTS;
                 prop_assert!(is_full || one.outputs.iter().all(|part| part.to_sat() <= 8_000));
             }

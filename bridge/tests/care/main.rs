@@ -324,7 +324,8 @@ async fn a_redemption_that_was_lost_is_sent_again() {
         assert!(send_redemption(&client, &kept).await.unwrap());
         assert!(client.get_mempool_entry(&txid).await.unwrap().is_some());
         assert!(!send_redemption(&client, &kept).await.unwrap());
-        // What is only in the mempool does not survive this.
+        // What is only in the mempool does not survive this; blocks do.
+        client.flush().await.unwrap();
         world.bitcoind.kill();
         world.bitcoind.restart().await.unwrap();
         assert!(client.get_mempool_entry(&txid).await.unwrap().is_none());

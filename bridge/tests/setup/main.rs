@@ -142,7 +142,7 @@ impl World {
         let (height, hash) = (self.start.height, hex::encode(self.start.hash.to_byte_array()));
         let chain = format!(
             "version = 1\nname = \"test\"\n[execution]\nchain_id = 77\n[derive]\nnetwork = \"regtest\"\n\
-             vault_key = \"0x{}\"\ndeposit_window = 10\nrefund_delay = 20\nmin_deposit = 10000\n\
+             vault_key = \"0x{}\"\ndeposit_window = 10\nrefund_delay = 20\nsequencing_window = 50\nmin_deposit = 10000\n\
              [derive.genesis_l1]\nheight = {height}\nhash = \"0x{hash}\"\n",
             key.trim(),
         );
