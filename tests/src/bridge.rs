@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use bitcoin::hashes::Hash;
-use bitcoin::{Address, Amount, Network, TxOut};
+use bitcoin::{Amount, TxOut};
+use bitsect_l1::regtest::fresh_burn_address;
 use bitsect_l1::rpc::Client;
 use bitsect_node::devnet::committee::{Committee, Links, Member, Role, Terms};
 use bitsect_node::devnet::pay;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use crate::network::NetworkOptions;
-use crate::{Node, Rpc};
+use crate::{Node, Rpc, until};
 
 /// Time between two Bitcoin blocks. With more than five a second blocks would run ahead of the clock.
 const BLOCK_INTERVAL: Duration = Duration::from_millis(300);
@@ -87,8 +87,7 @@ struct Miner(tokio::task::JoinHandle<()>);
 impl Miner {
     fn start(client: Client, every: Duration) -> Self {
         Self(tokio::spawn(async move {
-            let script = bitcoin::ScriptBuf::new_p2wsh(&bitcoin::WScriptHash::all_zeros());
-            let nobody = Address::from_script(&script, Network::Regtest).expect("a script with an address");
+            let nobody = fresh_burn_address();
             let mut ticks = tokio::time::interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -163,10 +162,25 @@ impl BridgeNet {
         net.committee.configure(&net.links)?;
         net.go_on();
         net.set_up(options).await?;
-        for member in options.members.iter().copied() {
-            net.start_member(member)?;
-        }
+        net.start_members().await?;
         Ok(net)
+    }
+
+    /// Starts all members, and waits until they answer: blocks come fast here, and deposits are signed for some only.
+    async fn start_members(&mut self) -> eyre::Result<()> {
+        let members: Vec<Member> = self.committee.members().collect();
+        for member in &members {
+            self.start_member(*member)?;
+        }
+        for member in members {
+            let url = format!("http://{}/status", self.committee.status_address(member));
+            until(&format!("{member} to answer"), || async {
+                let answer = reqwest::get(&url).await;
+                answer.map(drop).map_err(|error| error.to_string())
+            })
+            .await;
+        }
+        Ok(())
     }
 
     async fn set_up(&self, options: &BridgeOptions) -> eyre::Result<()> {
@@ -209,6 +223,19 @@ impl BridgeNet {
         &self.verifier.as_ref().expect("the verifier runs").rpc
     }
 
+    /// Has a verifier with an empty folder in place of both nodes. Members have to be stopped.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub async fn fresh_verifier(&mut self, name: &str) -> eyre::Result<()> {
+        drop((self.sequencer.take(), self.verifier.take()));
+        let verifier = self.network.verifier(name).await;
+        self.links.sequencer = verifier.rpc.url().to_owned();
+        self.links.verifier = verifier.rpc.url().to_owned();
+        self.verifier = Some(verifier);
+        self.committee.configure(&self.links)
+    }
+
     /// Kills sequencer, verifier and all members, and starts them again.
     ///
     /// # Errors
@@ -224,10 +251,7 @@ impl BridgeNet {
         self.links.verifier = verifier.rpc.url().to_owned();
         (self.sequencer, self.verifier) = (Some(sequencer), Some(verifier));
         self.committee.configure(&self.links)?;
-        for member in self.committee.members().collect::<Vec<_>>() {
-            self.start_member(member)?;
-        }
-        Ok(())
+        self.start_members().await
     }
 
     /// Makes a command of a user's, whose files are under this name.

@@ -46,7 +46,7 @@ pub enum WithdrawStage {
         /// The payout.
         txid: Txid,
         /// The height of its block.
-        l1_height: u32,
+        paid_l1_height: u32,
         /// Its confirmations, as far as the node has followed Bitcoin.
         confirmations: u32,
     },
@@ -105,7 +105,7 @@ impl WithdrawView {
             Some(paid) => WithdrawStage::Paid {
                 operator: paid.operator,
                 txid: paid.txid,
-                l1_height: paid.l1_height,
+                paid_l1_height: paid.l1_height,
                 confirmations: l1.saturating_add(1).saturating_sub(paid.l1_height),
             },
             None => {
@@ -177,11 +177,11 @@ impl fmt::Display for WithdrawView {
             WithdrawStage::Paid {
                 operator,
                 txid,
-                l1_height,
+                paid_l1_height,
                 confirmations,
             } => write!(
                 f,
-                "  paid in transaction {txid} at L1 height {l1_height}, {confirmations} deep; credited to operator {operator}"
+                "  paid in transaction {txid} at L1 height {paid_l1_height}, {confirmations} deep; credited to operator {operator}"
             ),
         }
     }
@@ -231,6 +231,10 @@ mod tests {
         };
         let json = serde_json::to_value(view(&paid, 1_202)).unwrap();
         assert_eq!(json["stage"], "paid");
+        assert_eq!(
+            (&json["l1Height"], &json["paidL1Height"]),
+            (&1_000.into(), &1_200.into())
+        );
         assert_eq!(json["confirmations"], 3);
         assert_eq!(json["amountSats"], 10_000);
     }

@@ -77,9 +77,7 @@ async fn vault_is_on_bitcoin(net: &BridgeNet) {
     let outputs = vault["outputs"].as_array().expect("outputs");
     let mut sum = 0;
     for output in outputs {
-        let txid = text(&output["txid"]).parse().expect("a txid");
-        let vout = output["vout"].as_u64().expect("an index");
-        let outpoint = OutPoint::new(txid, u32::try_from(vout).expect("an index"));
+        let outpoint: OutPoint = text(&output["outpoint"]).parse().expect("an outpoint");
         let found = net
             .client()
             .get_tx_out(&outpoint, true)

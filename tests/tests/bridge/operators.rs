@@ -48,10 +48,17 @@ async fn each_withdrawal_is_paid_once_by_whoever_is_there() {
         .map(|_| alice.withdraw(&net, &bob.address, ASKED, FEE))
         .collect();
     let mut operators = std::collections::BTreeMap::<String, u64>::new();
+    let mut waited = Vec::new();
     for id in &ids {
         let paid = alice.paid(&net, *id).await;
+        waited.push(blocks(&paid));
         *operators.entry(text(&paid["operator"])).or_default() += ASKED;
     }
+    waited.sort_unstable();
+    println!(
+        "L1 blocks from a request to its payout, of {}: {waited:?}",
+        waited.len()
+    );
     assert_eq!(operators.len(), 2, "both pay in their turn: {operators:?}");
     until_sums(&net, "all credit", [12_000_000, 0, ids.len() as u64 * ASKED, 0]).await;
     for (operator, earned) in &operators {
@@ -65,8 +72,14 @@ async fn each_withdrawal_is_paid_once_by_whoever_is_there() {
     }
     // Nobody was paid twice, on Bitcoin or in the chain.
     let asked = ids.len() as u64;
-    assert_eq!(bob.bitcoin(&net), asked * (ASKED - FEE));
+    assert_eq!(bob.bitcoin(&net), asked * (ASKED - FEE), "{}", net.all_logged());
     until_sums(&net, "all credit", [12_000_000, 0, asked * ASKED, 0]).await;
+}
+
+/// L1 blocks from a request to its payout.
+fn blocks(paid: &Value) -> u64 {
+    let height = |name: &str| paid[name].as_u64().unwrap_or_else(|| panic!("{paid}"));
+    height("paidL1Height") - height("l1Height")
 }
 
 /// Pays these outputs from somebody's wallet, as a payout of withdrawals by an operator.

@@ -7,6 +7,8 @@ use bitsect_tests::bridge::BridgeNet;
 use bitsect_tests::until;
 use serde_json::{Value, json};
 
+/// Wei in a sat.
+pub const SAT: u128 = 10_000_000_000;
 /// What an operator keeps of a withdrawal, in sats, where a test does not mind.
 pub const FEE: u64 = 5_000;
 
@@ -49,7 +51,7 @@ impl User {
         let amount = format!("{sats}sats");
         let send = ["deposit", "send", "--to", to, "--amount", &amount, "--wait"];
         let deposit = run(net, self.name, &[&send[..], call].concat());
-        assert_eq!(deposit["stage"], "minted", "{deposit}");
+        assert_eq!(deposit["stage"], "minted", "{deposit}\n{}", net.all_logged());
         assert_eq!(deposit["amountSats"], json!(sats), "{deposit}");
         deposit
     }
