@@ -21,7 +21,7 @@ use bitsect_vm::record::UnitRecord;
 pub use claimed::claimed_chain;
 pub use error::ChainError;
 pub use input::{UnitInput, unit_input};
-pub use rpc::{AskedWithdrawal, RpcChain, VaultSums};
+pub use rpc::{AskedWithdrawal, Counted, RpcChain, VaultSums};
 #[cfg(test)]
 pub(crate) use run::tests::{elf, input as unit_of};
 pub use run::{ProgramFault, Progress, Run, RunError, Runner, RunnerConfig};

@@ -1,5 +1,6 @@
 //! The chain as a node's JSON-RPC gives it: for an operator, whose own node it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
@@ -57,6 +58,18 @@ pub struct VaultSums {
     pub in_flight_sats: u64,
 }
 
+/// What the chain has counted of what Bitcoin says about the vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The height of the L1 origin of the block that the node calls final. What Bitcoin has up to there is counted, also where it
+    /// waited in the inbox behind that origin.
+    pub origin: u32,
+    /// Tickets that the newest block has vault outputs assigned to.
+    pub tickets: BTreeSet<OutPoint>,
+    /// Vault outputs that it has assigned to none.
+    pub free: BTreeSet<OutPoint>,
+}
+
 /// What `rollup_vault` gives, as far as it is read.
 #[derive(Deserialize)]
 struct VaultAnswer {
@@ -65,6 +78,7 @@ struct VaultAnswer {
 
 #[derive(Deserialize)]
 struct OutputAnswer {
+    outpoint: OutPoint,
     assigned: Option<TicketAnswer>,
 }
 
@@ -98,8 +112,10 @@ struct SyncStatus {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Finalized {
     number: u64,
+    l1_origin: Processed,
 }
 
 #[derive(Deserialize)]
@@ -210,16 +226,35 @@ impl RpcChain {
         self.ask("rollup_vault", json!([])).await
     }
 
-    /// Gives the tickets that vault outputs are assigned to in the newest block.
+    /// Gives the height of the L1 origin of the block that the node calls final.
     ///
     /// # Errors
     /// Where the node cannot be asked.
-    pub async fn assigned_tickets(&self) -> Result<Vec<OutPoint>, ChainError> {
+    pub async fn final_origin(&self) -> Result<u32, ChainError> {
+        let status: SyncStatus = self.ask("rollup_syncStatus", json!([])).await?;
+        Ok(status.finalized.l1_origin.height)
+    }
+
+    /// Gives what the chain has counted. What is asked for later, as credit, is of the same blocks or newer ones.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn counted(&self) -> Result<Counted, ChainError> {
+        // The origin first: what is listed then is not older.
+        let mut counted = Counted {
+            origin: self.final_origin().await?,
+            ..Counted::default()
+        };
         let vault: VaultAnswer = self.ask("rollup_vault", json!([])).await?;
-        let tickets = vault.outputs.into_iter().filter_map(|output| output.assigned);
-        Ok(tickets
-            .map(|ticket| OutPoint::new(ticket.operator, ticket.ticket_vout))
-            .collect())
+        for OutputAnswer { outpoint, assigned } in vault.outputs {
+            match assigned {
+                Some(ticket) => counted
+                    .tickets
+                    .insert(OutPoint::new(ticket.operator, ticket.ticket_vout)),
+                None => counted.free.insert(outpoint),
+            };
+        }
+        Ok(counted)
     }
 
     async fn read_record(
@@ -324,6 +359,8 @@ fn holds(program: &[u8], params: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use warp::Filter;
+
     use super::*;
 
     #[test]
@@ -331,6 +368,43 @@ mod tests {
         assert!(holds(b"xxparamsyy", b"params"));
         assert!(!holds(b"xxparamyy", b"params"));
         assert!(!holds(b"xx", b""));
+    }
+
+    /// A node with a vault of two outputs, one of them assigned.
+    fn answer(request: &Value) -> Value {
+        let (txid, other) = ("11".repeat(32), "22".repeat(32));
+        let ticket = json!({ "operator": other, "ticketVout": 3 });
+        let result = match request["method"].as_str().unwrap() {
+            "rollup_syncStatus" => json!({
+                "units": 9,
+                "l1Processed": { "height": 30, "hash": txid },
+                "latest": { "number": 8, "l1Origin": { "height": 29, "hash": txid } },
+                "finalized": { "number": 5, "l1Origin": { "height": 20, "hash": txid } },
+            }),
+            "rollup_vault" => json!({ "outputs": [
+                { "outpoint": format!("{txid}:0"), "amountSats": 5, "assigned": null },
+                { "outpoint": format!("{txid}:1"), "amountSats": 5, "assigned": ticket },
+            ] }),
+            method => panic!("{method}"),
+        };
+        json!({ "jsonrpc": "2.0", "id": 1, "result": result })
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_is_told_by_the_final_block_and_the_newest_list() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let route = warp::body::json().map(|request: Value| warp::reply::json(&answer(&request)));
+        tokio::spawn(warp::serve(route.boxed()).incoming(listener).run());
+        let chain = RpcChain::new(url, None).unwrap();
+        let output = |byte: &str, vout: u32| format!("{}:{vout}", byte.repeat(32)).parse().unwrap();
+        let counted = Counted {
+            origin: 20,
+            tickets: [output("22", 3)].into(),
+            free: [output("11", 0)].into(),
+        };
+        assert_eq!(chain.counted().await.unwrap(), counted);
+        assert_eq!(chain.final_origin().await.unwrap(), 20);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! `operator redeem`: credit that no slot is left for becomes BTC on L2 again.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::Address as L2Address;
@@ -17,16 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::member::{birthday, block_at, client, data_dir, follower, read_deployment, read_keys};
-use super::scan::scan;
-use super::user::{Output, Progress, node, read_terms, verify_start};
-use crate::committee::{Deployment, MemberKeys};
-use crate::daemon::{DaemonStore, Pledge, STORE_FILE};
+use super::scan::scan_vault;
+use super::user::{Output, node, read_terms, verify_start};
+use crate::chain::Counted;
+use crate::committee::{Deployment, MemberKeys, Store, contributions};
+use crate::daemon::{DaemonStore, STORE_FILE};
 use crate::setup::{
-    PartySecrets, Seat, Section, funding_address, open_wallet, redemption_output, seat, setup_transaction,
-    sync,
+    PartySecrets, Seat, Section, funding_address, made_tickets, open_wallet, redemption_output, seat,
+    setup_transaction, sync,
 };
 use crate::user::{Terms, UserError, parse_l2_address};
-use crate::vault::{Payouts, VaultState, redemption_under_way, verify_redeemable};
+use crate::vault::{Payouts, VaultState, redemption_under_way, unspent_tickets, verify_redeemable};
 
 /// What was sent.
 #[derive(Serialize)]
@@ -71,7 +73,9 @@ struct Operator {
     keys: MemberKeys,
     seat: Seat,
     terms: Terms,
-    /// The transaction that made its tickets.
+    /// The tickets of all slots.
+    tickets: Vec<Option<OutPoint>>,
+    /// The transaction that made its own.
     setup: Transaction,
 }
 
@@ -105,14 +109,16 @@ async fn redeem(to: &str, config: &Config) -> eyre::Result<RedeemView> {
     let client = client(config, operator.terms.network).await?;
     verify_start(&client, &operator.terms).await?;
     let files = operator.open(config, &client).await?;
-    let (vault, tip) = operator.vault(&client).await?;
+    let (_, vault) = scan_vault(&client, &operator.terms, &operator.tickets).await?;
     let txid = operator.setup.compute_txid();
     let failed = "failed to ask the node";
+    // In this order: the credit is without what is counted.
+    let counted = node.chain().counted().await.wrap_err(failed)?;
     let credit = node.chain().credit(&txid).await.wrap_err(failed)?;
-    let counted = node.chain().assigned_tickets().await.wrap_err(failed)?;
-    let tickets = operator.tickets();
-    verify_redeemable((&vault, tip), credit, &tickets, &counted)?;
-    operator.verify_idle((&client, &files), (&vault, tip)).await?;
+    verify_redeemable(&vault, credit, &operator.own_tickets(), &counted)?;
+    operator
+        .verify_idle((&client, &files), (&vault, &counted))
+        .await?;
     let mut free = Vec::new();
     for (outpoint, output) in ours {
         let there = client.get_tx_out(&outpoint, true).await;
@@ -148,14 +154,19 @@ async fn send(client: &Client, files: &Files, tx: &Transaction, spent: OutPoint)
         let what = "the redemption";
         return Err(UserError::NotTaken { what, reason }.into());
     }
-    // From here on the daemon has nothing assigned until the chain has counted it.
-    if let Some((outpoint, pledge)) = files.store.pledge(&[spent], Pledge::Redemption)? {
-        bail!("failed to use {outpoint}: it is for {pledge:?}");
+    // From here on the daemon has nothing assigned until the chain has counted it, and sends it again where it is lost.
+    if let Some(pledge) = files.store.keep_redemption(spent, tx)? {
+        bail!("failed to use {spent}: it is for {pledge:?}");
     }
     files.wallet.sent([tx]).wrap_err("failed to use the wallet")?;
     let sent = client.send_raw_transaction(tx).await;
-    sent.wrap_err("failed to send the redemption; it is sent by the same command again")?;
+    sent.wrap_err("failed to send the redemption; `operator run` sends it again")?;
     Ok(())
+}
+
+fn in_use(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("failed to open the folder {folder}: one process at a time has it; end `operator run` first")
 }
 
 impl Operator {
@@ -174,12 +185,19 @@ impl Operator {
         let Some(setup) = setup else {
             bail!("failed to redeem: the folder {} has no set-up", folder.display());
         };
+        let store = Store::open(folder, &deployment.hash()?).wrap_err_with(|| in_use(folder))?;
+        let contributed = contributions(&store, &deployment);
+        let contributed =
+            contributed.wrap_err_with(|| format!("failed to read the folder {}", folder.display()))?;
+        let tickets =
+            made_tickets(&deployment, &contributed).wrap_err("failed to find the slots' tickets")?;
         Ok(Self {
             deployment,
             section,
             keys,
             seat,
             terms,
+            tickets,
             setup,
         })
     }
@@ -188,12 +206,11 @@ impl Operator {
         Ok(PartySecrets::derive(&self.keys, &self.deployment.hash()?))
     }
 
-    /// Gives the tickets of the operator's slots: the outputs behind its bonds.
-    fn tickets(&self) -> Vec<(usize, OutPoint)> {
-        let (txid, count) = (self.setup.compute_txid(), self.seat.operates.len());
-        let slots = self.seat.operates.iter().zip(count as u32..);
+    /// Gives the tickets of the operator's slots.
+    fn own_tickets(&self) -> Vec<(usize, OutPoint)> {
+        let slots = self.seat.operates.iter();
         slots
-            .map(|(slot, vout)| (*slot, OutPoint::new(txid, vout)))
+            .filter_map(|slot| Some((*slot, self.tickets[*slot]?)))
             .collect()
     }
 
@@ -214,12 +231,7 @@ impl Operator {
     /// Opens the files of the operator's folder, and brings the wallet up to date.
     async fn open(&self, config: &Config, client: &Client) -> eyre::Result<Files> {
         let folder = data_dir(config)?;
-        let failed = || {
-            format!(
-                "failed to open the folder {}: one process at a time has it; end `operator run` first",
-                folder.display()
-            )
-        };
+        let failed = || in_use(folder);
         let hash = self.deployment.hash()?;
         let network = self.terms.network;
         let store = DaemonStore::open(&folder.join(STORE_FILE), B256::new(hash.0)).wrap_err_with(failed)?;
@@ -243,32 +255,17 @@ impl Operator {
         })
     }
 
-    /// Reads the vault off Bitcoin, as far as it is about this operator.
-    async fn vault(&self, client: &Client) -> eyre::Result<(VaultState, u32)> {
-        let mut tickets = vec![None; self.section.slots.len()];
-        for (slot, ticket) in self.tickets() {
-            tickets[slot] = Some(ticket);
-        }
-        let _progress = Progress::new("reading Bitcoin's blocks");
-        let begin = || VaultState::new(self.terms.clone(), tickets.clone());
-        let apply = |vault: &mut VaultState, transaction: &Transaction, height| {
-            vault.apply(transaction, height);
-        };
-        let (tip, vault) = scan(client, self.terms.start, begin, apply).await?;
-        Ok((vault, tip))
-    }
-
     /// Checks that neither an assignment nor a redemption is on its way.
     async fn verify_idle(
         &self,
         (client, files): (&Client, &Files),
-        (vault, tip): (&VaultState, u32),
+        (vault, counted): (&VaultState, &Counted),
     ) -> eyre::Result<()> {
         let under_way = |what, txid: Txid| {
             let rule = "none on its way";
             Err(UserError::refused(what, rule, format!("transaction {txid}")).into())
         };
-        let tickets: Vec<OutPoint> = self.tickets().into_iter().map(|(_, ticket)| ticket).collect();
+        let tickets = unspent_tickets(vault, &self.own_tickets());
         let ours: Vec<OutPoint> = self
             .redemptions()?
             .into_iter()
@@ -294,10 +291,10 @@ impl Operator {
             }
         }
         // One that was pledged and is not on Bitcoin was lost: it is sent again. One that is has to be counted.
-        match redemption_under_way(vault, &files.store, tip)? {
+        match redemption_under_way(vault, &files.store, counted.origin)? {
             Some(outpoint) if vault.redeemed(&outpoint).is_some() => {
                 let got = format!("one that spends {outpoint}");
-                Err(UserError::refused("redemptions", "the last one 144 blocks old", got).into())
+                Err(UserError::refused("redemptions", "the last one counted by the chain", got).into())
             }
             _ => Ok(()),
         }

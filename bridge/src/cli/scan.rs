@@ -1,12 +1,33 @@
 //! Reads Bitcoin's blocks without a daemon.
 
-use bitcoin::Transaction;
+use bitcoin::{OutPoint, Transaction};
 use bitsect_l1::BlockRef;
 use bitsect_l1::rpc::Client;
 use eyre::{WrapErr, bail};
 
+use super::user::Progress;
+use crate::user::Terms;
+use crate::vault::VaultState;
+
 /// How often the chain may change while it is read.
 const ATTEMPTS: u32 = 5;
+
+/// Reads the vault, with the slots' tickets. Gives the height of the last block, too.
+///
+/// # Errors
+/// Where Bitcoin Core cannot be asked, or the chain changes again and again.
+pub(super) async fn scan_vault(
+    client: &Client,
+    terms: &Terms,
+    tickets: &[Option<OutPoint>],
+) -> eyre::Result<(u32, VaultState)> {
+    let _progress = Progress::new("reading Bitcoin's blocks");
+    let begin = || VaultState::new(terms.clone(), tickets.to_vec());
+    let apply = |vault: &mut VaultState, transaction: &Transaction, height| {
+        vault.apply(transaction, height);
+    };
+    scan(client, terms.start, begin, apply).await
+}
 
 /// Gives every transaction of the blocks above one to a state, and again to a new one where a reorg comes in between. Gives the
 /// height of the last block, and the state.

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::{OutPoint, Transaction};
+use bitcoin::OutPoint;
 use clap::Args;
 use eyre::{WrapErr, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::member::{client, read_deployment};
-use super::scan::scan;
-use super::user::{Output, Progress, optional_node, read_terms, verify_start};
+use super::scan::scan_vault;
+use super::user::{Output, optional_node, read_terms, verify_start};
 use crate::committee::{
     Aggregate, Deployment, MemberId, Store, ask_contribution, contributions as stored_contributions,
 };
 use crate::setup::{Section, tickets};
 use crate::user::Terms;
-use crate::vault::{VaultState, VaultView};
+use crate::vault::VaultView;
 
 /// Arguments of `vault`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -45,14 +45,14 @@ async fn look(config: &Config) -> eyre::Result<VaultView> {
     let slots: Vec<(String, Option<OutPoint>)> = names.zip(tickets.iter().copied()).collect();
     let client = client(config, terms.network).await?;
     verify_start(&client, &terms).await?;
-    let progress = Progress::new("reading Bitcoin's blocks");
-    let begin = || VaultState::new(terms.clone(), tickets.clone());
-    let apply = |vault: &mut VaultState, transaction: &Transaction, height| {
-        vault.apply(transaction, height);
+    let (tip, vault) = scan_vault(&client, &terms, &tickets).await?;
+    let asked = "failed to ask the node";
+    let node = optional_node(config, &terms).await?;
+    let counted = match &node {
+        Some(node) => Some(node.chain().counted().await.wrap_err(asked)?),
+        None => None,
     };
-    let (tip, vault) = scan(&client, terms.start, begin, apply).await?;
-    drop(progress);
-    let mut view = VaultView::new(&vault, &section.vault, &slots, tip);
+    let mut view = VaultView::new(&vault, &section.vault, &slots, (tip, counted.as_ref()));
     let outpoints: Vec<OutPoint> = view.outputs.iter().map(|output| output.outpoint).collect();
     let failed = "failed to ask Bitcoin Core for its mempool";
     if !outpoints.is_empty() {
@@ -64,13 +64,12 @@ async fn look(config: &Config) -> eyre::Result<VaultView> {
             output.spent_in_mempool_by = spending.spending_txid;
         }
     }
-    if let Some(node) = optional_node(config, &terms).await? {
-        let failed = "failed to ask the node";
+    if let Some(node) = node {
         for operator in &mut view.operators {
             let credit = node.chain().credit(&operator.txid).await;
-            operator.credit_sats = Some(credit.wrap_err(failed)?);
+            operator.credit_sats = Some(credit.wrap_err(asked)?);
         }
-        view.chain = Some(node.chain().vault_sums().await.wrap_err(failed)?);
+        view.chain = Some(node.chain().vault_sums().await.wrap_err(asked)?);
     }
     Ok(view)
 }

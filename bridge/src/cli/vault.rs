@@ -105,7 +105,7 @@ impl Vault {
             signing.signer,
             chain.clone(),
             (slots, key),
-            (least, params),
+            (least, params, config.deposit_confirmations),
         );
         Ok((keeper, bank, signing.service))
     }

@@ -327,6 +327,38 @@ impl Core {
         Ok(())
     }
 
+    /// Stops working for a transaction. What is in the mempool may be confirmed still, and is watched.
+    ///
+    /// # Errors
+    /// [`CarrierError`].
+    pub fn cancel(&mut self, txid: &Txid) -> Result<(), DaemonError> {
+        let Some(purse) = &mut self.purse else {
+            self.withheld
+                .retain(|outgoing| outgoing.transaction.compute_txid() != *txid);
+            return Ok(());
+        };
+        let job = purse.carrier.jobs().find(|job| job.txid() == *txid);
+        if let Some(job) = job.filter(|job| !job.cancelled) {
+            let (id, label) = (job.id, job.label.clone());
+            tracing::info!(%label, %txid, "given up");
+            purse.carrier.cancel(id)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the transactions that it works for, or watches until they are deep.
+    pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
+        let jobs = self.purse.iter().flat_map(|purse| purse.carrier.jobs());
+        jobs.map(|job| &job.tx)
+    }
+
+    /// Gives the transactions that it works for: in no block, and nothing else in their place.
+    pub fn open_transactions(&self) -> impl Iterator<Item = &Transaction> {
+        let jobs = self.purse.iter().flat_map(|purse| purse.carrier.jobs());
+        jobs.filter(|job| job.confirmed.is_none() && job.conflict.is_none() && !job.cancelled)
+            .map(|job| &job.tx)
+    }
+
     /// Whether a transaction that spends an output is under way, and nothing else has spent its inputs.
     pub fn is_under_way(&self, outpoint: OutPoint) -> bool {
         let jobs = self.purse.iter().flat_map(|purse| purse.carrier.jobs());

@@ -3,7 +3,8 @@
 //! One redb file. `signed`: a key path (the deployment's 32 bytes, then slot, pair, step and value, 4 bytes each,
 //! big-endian) -> the value; nothing is ever changed or removed. `seen`: slot, height and place in the block (4 bytes each,
 //! big-endian) -> the transaction. `blocks`: height -> hash. `pledges`: an output (txid in internal byte order, then its number,
-//! 4 bytes, little-endian) -> what we let it be spent for (1 byte), never changed or removed. `meta`: `format` = 1,
+//! 4 bytes, little-endian) -> what we let it be spent for (1 byte), never changed, and removed only where nothing came of it.
+//! `redemptions`: an output that is pledged to a redemption -> the newest transaction that redeems with it. `meta`: `format` = 1,
 //! `deployment`.
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, OutPoint, Transaction, consensus};
 use bitsect_judge::winternitz::{KeyPath, SignatureStore};
 use bitsect_l1::BlockRef;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::identity::{OtherFile, identify};
 
@@ -22,6 +23,7 @@ const SIGNED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("signed")
 const SEEN: TableDefinition<'_, (u32, u32, u32), &[u8]> = TableDefinition::new("seen");
 const BLOCKS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("blocks");
 const PLEDGES: TableDefinition<'_, &[u8], u8> = TableDefinition::new("pledges");
+const REDEMPTIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("redemptions");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const FORMAT: u32 = 1;
@@ -81,8 +83,8 @@ pub enum DaemonStoreError {
         /// What is wrong.
         error: consensus::encode::Error,
     },
-    /// An output that was pledged cannot be read.
-    #[error("daemon's file: pledged output: {0}")]
+    /// An output that was pledged, or a redemption, cannot be read.
+    #[error("daemon's file: pledged output, or redemption: {0}")]
     Outpoint(#[from] consensus::encode::Error),
     /// A pledge is none that there is.
     #[error("daemon's file: pledge of {outpoint}: expected 1 to 4, got {got}")]
@@ -121,6 +123,7 @@ impl DaemonStore {
             write.open_table(SEEN)?;
             write.open_table(BLOCKS)?;
             write.open_table(PLEDGES)?;
+            write.open_table(REDEMPTIONS)?;
         }
         write.commit()?;
         Ok(Self(Arc::new(database)))
@@ -137,21 +140,65 @@ impl DaemonStore {
         to: Pledge,
     ) -> Result<Option<(OutPoint, Pledge)>, DaemonStoreError> {
         let write = self.0.begin_write()?;
+        // Where it is refused the transaction is dropped, and so undone.
+        let refused = pledge_in(&write, outpoints, to)?;
+        if refused.is_none() {
+            write.commit()?;
+        }
+        Ok(refused)
+    }
+
+    /// Pledges an output to a redemption, and keeps the transaction that spends it instead of an earlier one. Durable when it
+    /// returns. Gives what the output is pledged to otherwise: then nothing changes.
+    ///
+    /// # Errors
+    /// Where the file fails; then nothing changes.
+    pub fn keep_redemption(
+        &self,
+        outpoint: OutPoint,
+        transaction: &Transaction,
+    ) -> Result<Option<Pledge>, DaemonStoreError> {
+        let write = self.0.begin_write()?;
+        if let Some((_, other)) = pledge_in(&write, &[outpoint], Pledge::Redemption)? {
+            return Ok(Some(other));
+        }
+        let (key, bytes) = (consensus::serialize(&outpoint), consensus::serialize(transaction));
+        write
+            .open_table(REDEMPTIONS)?
+            .insert(key.as_slice(), bytes.as_slice())?;
+        write.commit()?;
+        Ok(None)
+    }
+
+    /// Gives the transaction that redeems with an output, where one is kept.
+    ///
+    /// # Errors
+    /// Where the file fails, or does not hold what was written.
+    pub fn redemption(&self, outpoint: &OutPoint) -> Result<Option<Transaction>, DaemonStoreError> {
+        let table = self.0.begin_read()?.open_table(REDEMPTIONS)?;
+        let found = table.get(consensus::serialize(outpoint).as_slice())?;
+        let transaction = found.map(|found| consensus::deserialize(found.value()));
+        Ok(transaction.transpose()?)
+    }
+
+    /// Releases outputs that are pledged to something of which nothing came: nobody has seen what would spend them.
+    ///
+    /// # Errors
+    /// Where the file fails; then nothing is released.
+    pub fn release(&self, outpoints: &[OutPoint], from: Pledge) -> Result<(), DaemonStoreError> {
+        let write = self.0.begin_write()?;
         {
             let mut table = write.open_table(PLEDGES)?;
             for outpoint in outpoints {
                 let key = consensus::serialize(outpoint);
                 let found = table.get(key.as_slice())?.map(|found| found.value());
-                match found.map(|found| pledge(outpoint, found)).transpose()? {
-                    // The transaction is dropped, and so undone.
-                    Some(other) if other != to => return Ok(Some((*outpoint, other))),
-                    Some(_) => {}
-                    None => drop(table.insert(key.as_slice(), to as u8)?),
+                if found == Some(from as u8) {
+                    table.remove(key.as_slice())?;
                 }
             }
         }
         write.commit()?;
-        Ok(None)
+        Ok(())
     }
 
     /// Gives what an output is pledged to.
@@ -263,6 +310,25 @@ impl DaemonStore {
     }
 }
 
+/// Pledges outputs, not durably yet; gives the first that is pledged to something else.
+fn pledge_in(
+    write: &WriteTransaction,
+    outpoints: &[OutPoint],
+    to: Pledge,
+) -> Result<Option<(OutPoint, Pledge)>, DaemonStoreError> {
+    let mut table = write.open_table(PLEDGES)?;
+    for outpoint in outpoints {
+        let key = consensus::serialize(outpoint);
+        let found = table.get(key.as_slice())?.map(|found| found.value());
+        match found.map(|found| pledge(outpoint, found)).transpose()? {
+            Some(other) if other != to => return Ok(Some((*outpoint, other))),
+            Some(_) => {}
+            None => drop(table.insert(key.as_slice(), to as u8)?),
+        }
+    }
+    Ok(None)
+}
+
 fn pledge(outpoint: &OutPoint, got: u8) -> Result<Pledge, DaemonStoreError> {
     let found = Pledge::ALL.into_iter().find(|pledge| *pledge as u8 == got);
     let outpoint = *outpoint;
@@ -350,16 +416,53 @@ mod tests {
         assert_eq!(store.all_pledged(Pledge::Redemption).unwrap(), []);
     }
 
+    fn transaction(outputs: usize) -> Transaction {
+        Transaction {
+            version: bitcoin::transaction::Version::TWO,
+            lock_time: bitcoin::absolute::LockTime::ZERO,
+            input: vec![bitcoin::TxIn::default()],
+            output: vec![bitcoin::TxOut::NULL; outputs],
+        }
+    }
+
+    #[test]
+    fn a_pledge_is_released_where_it_is_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = [1, 2].map(|vout| OutPoint::new(bitcoin::Txid::from_byte_array([7; 32]), vout));
+        let store = DaemonStore::open(&dir.path().join("daemon.redb"), B256::ZERO).unwrap();
+        store.pledge(&[one], Pledge::Assignment).unwrap();
+        store.pledge(&[two], Pledge::Move).unwrap();
+        store.release(&[one, two], Pledge::Assignment).unwrap();
+        assert_eq!(store.pledged(&one).unwrap(), None);
+        assert_eq!(store.pledged(&two).unwrap(), Some(Pledge::Move));
+    }
+
+    #[test]
+    fn the_newest_redemption_is_kept_with_its_pledge() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("daemon.redb");
+        let [one, two] = [1, 2].map(|vout| OutPoint::new(bitcoin::Txid::from_byte_array([7; 32]), vout));
+        let store = DaemonStore::open(&file, B256::ZERO).unwrap();
+        store.pledge(&[two], Pledge::Move).unwrap();
+        assert_eq!(
+            store.keep_redemption(two, &transaction(1)).unwrap(),
+            Some(Pledge::Move)
+        );
+        assert_eq!(store.redemption(&two).unwrap(), None);
+        for outputs in [1, 2] {
+            assert_eq!(store.keep_redemption(one, &transaction(outputs)).unwrap(), None);
+        }
+        drop(store);
+        let store = DaemonStore::open(&file, B256::ZERO).unwrap();
+        assert_eq!(store.redemption(&one).unwrap(), Some(transaction(2)));
+        assert_eq!(store.all_pledged(Pledge::Redemption).unwrap(), [one]);
+    }
+
     #[test]
     fn blocks_come_and_go() {
         let dir = tempfile::tempdir().unwrap();
         let store = DaemonStore::open(&dir.path().join("daemon.redb"), B256::ZERO).unwrap();
-        let transaction = Transaction {
-            version: bitcoin::transaction::Version::TWO,
-            lock_time: bitcoin::absolute::LockTime::ZERO,
-            input: vec![],
-            output: vec![bitcoin::TxOut::NULL],
-        };
+        let transaction = transaction(1);
         let at = |height: u32| BlockRef::new(height, BlockHash::from_byte_array([height as u8; 32]));
         let seen = |slot, index| Seen {
             slot,

@@ -355,6 +355,22 @@ pub fn tickets(
     contributions: &BTreeMap<MemberId, Vec<u8>>,
 ) -> Result<Vec<Option<OutPoint>>, BuildError> {
     let section = Section::of(deployment)?;
+    let made = made_tickets(deployment, contributions)?;
+    let slots = section.slots.iter().zip(made);
+    Ok(slots
+        .map(|(slot, ticket)| ticket.filter(|_| slot.vault))
+        .collect())
+}
+
+/// Gives the tickets of a deployment's slots, also of those that take no vault output.
+///
+/// # Errors
+/// Where an operator's contribution is missing, or is none.
+pub fn made_tickets(
+    deployment: &Deployment,
+    contributions: &BTreeMap<MemberId, Vec<u8>>,
+) -> Result<Vec<Option<OutPoint>>, BuildError> {
+    let section = Section::of(deployment)?;
     let mut tickets = vec![None; section.slots.len()];
     for member in deployment.ids() {
         let own = section.operates(deployment, member);
@@ -364,7 +380,7 @@ pub fn tickets(
         let bytes = contributions.get(&member).ok_or(BuildError::Missing { member })?;
         let contribution = Contribution::decode(bytes, &shape(deployment, &section, member))?;
         for (slot, operated) in own.into_iter().zip(contribution.operated) {
-            tickets[slot] = section.slots[slot].vault.then_some(operated.ticket);
+            tickets[slot] = Some(operated.ticket);
         }
     }
     Ok(tickets)

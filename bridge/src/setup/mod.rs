@@ -13,7 +13,8 @@ mod spec;
 mod tests;
 
 pub use builder::{
-    BuildError, Purpose, SetupBuilder, SetupGraph, Wanted, label, redemption_output, tickets, tweak,
+    BuildError, Purpose, SetupBuilder, SetupGraph, Wanted, label, made_tickets, redemption_output, tickets,
+    tweak,
 };
 pub use contribution::{Challenged, Contribution, ContributionError, Operated, Shape};
 pub use fund::{FundConfig, FundError, fund, sync};

@@ -1,6 +1,6 @@
 //! Which deposits members accept.
 
-use bitcoin::{Amount, OutPoint};
+use bitcoin::{Amount, OutPoint, Transaction, Txid};
 
 use super::state::{OpenDeposit, VaultState};
 use crate::daemon::{DaemonStore, DaemonStoreError, Pledge};
@@ -57,9 +57,29 @@ pub fn due_accepts<'v>(
     Ok(due)
 }
 
+/// Gives those of some transactions that spend a deposit, and that the next block comes too late for.
+pub(super) fn late_accepts<'t>(
+    vault: &VaultState,
+    transactions: impl Iterator<Item = &'t Transaction>,
+    tip: u32,
+) -> Vec<Txid> {
+    let window = vault.terms().deposit_window;
+    let is_late = |transaction: &&Transaction| {
+        let mut inputs = transaction.input.iter();
+        inputs.any(|input| {
+            let deposit = vault.deposit(&input.previous_output);
+            deposit.is_some_and(|deposit| tip >= deposit.height + window)
+        })
+    };
+    transactions
+        .filter(is_late)
+        .map(Transaction::compute_txid)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::fixture::{Fixture, outpoint, spending};
     use super::*;
 
     const DEPTH: u32 = 6;
@@ -84,6 +104,16 @@ mod tests {
         }
         world.accept(deposit, 50_000, 16);
         assert_eq!(due(&world, None, 20), []);
+    }
+
+    #[test]
+    fn an_accept_is_late_when_the_next_block_is_behind_the_window() {
+        let mut world = Fixture::new(vec![]);
+        let accept = spending(world.deposit(1, 50_000, 10), vec![]);
+        let other = spending(outpoint(9, 0), vec![]);
+        let late = |tip| late_accepts(&world.vault, [&accept, &other].into_iter(), tip);
+        assert_eq!(late(109), []);
+        assert_eq!(late(110), [accept.compute_txid()]);
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Which vault outputs are split, and which are merged: each member derives it from Bitcoin alone.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use bitcoin::{Amount, OutPoint};
-use bitsect_vm::derive::MAX_VAULT_OUTPUTS;
+use bitcoin::{Amount, OutPoint, Transaction};
+use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script};
 
 use super::state::{VaultOutput, VaultState};
-use crate::daemon::{DaemonStore, DaemonStoreError, Pledge};
+use crate::chain::Counted;
+use crate::convert::chain_outpoint;
+use crate::daemon::{Core, DaemonStore, DaemonStoreError, Pledge};
 use crate::params::{MERGED_OUTPUTS, VaultParams};
 
-/// Blocks for which operators leave outputs alone that are to be moved: without them members would race, and with a member
-/// that is gone for good the outputs must be of use nevertheless.
-pub const CARE_BLOCKS: u32 = 36;
+/// Blocks, from where a move can be asked for, for which operators leave its inputs alone: without them members would race, and
+/// with a member that is gone for good the outputs must be of use nevertheless.
+pub const CARE_BLOCKS: u32 = 30;
 
 /// Vault outputs that become others of the same sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +41,8 @@ impl VaultMove {
     }
 
     /// Whether operators leave the inputs alone.
-    pub fn is_reserved(&self, tip: u32) -> bool {
-        tip < self.since() + CARE_BLOCKS
+    pub fn is_reserved(&self, tip: u32, confirmations: u32) -> bool {
+        tip < self.since() + confirmations + CARE_BLOCKS
     }
 
     /// Says what it does.
@@ -96,9 +99,10 @@ fn split(amount: Amount, above: Amount) -> Vec<Amount> {
 /// The vault as an operator may use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usable {
-    /// Outputs that can be assigned now.
+    /// Outputs that can be assigned now, in the order in which they are wanted: first those that are pledged to it, then the
+    /// largest.
     pub assignable: Vec<(OutPoint, Amount)>,
-    /// Amounts that can be assigned now or once the moves are done.
+    /// Amounts that can be assigned now, once they are deep, or once the moves are done.
     pub amounts: Vec<Amount>,
 }
 
@@ -123,8 +127,8 @@ pub fn moves_of(
     Ok(due_moves(params, free))
 }
 
-/// Gives what of the vault an operator may have assigned: nothing whose move it may have signed, and nothing that is about to
-/// be moved.
+/// Gives what of the vault an operator may have assigned: what is free, or was assigned in vain, and so deep that its assignment
+/// comes behind it in any case; nothing whose move it may have signed, and nothing that is about to be moved.
 ///
 /// # Errors
 /// Where the file fails.
@@ -132,23 +136,66 @@ pub fn usable(
     vault: &VaultState,
     params: &VaultParams,
     store: &DaemonStore,
-    tip: u32,
+    (tip, confirmations, counted): (u32, u32, &Counted),
 ) -> Result<Usable, DaemonStoreError> {
     let moves = moves_of(vault, params, store)?;
-    let reserved: Vec<&VaultMove> = moves.iter().filter(|one| one.is_reserved(tip)).collect();
+    let reserved: Vec<&VaultMove> = moves
+        .iter()
+        .filter(|one| one.is_reserved(tip, confirmations))
+        .collect();
     let inputs = reserved.iter().flat_map(|one| &one.inputs);
     let inputs: BTreeSet<OutPoint> = inputs.map(|(outpoint, _)| *outpoint).collect();
     let mut usable = Usable::default();
-    for (outpoint, output) in vault.free() {
-        let is_usable = !inputs.contains(outpoint) && store.pledged(outpoint)? != Some(Pledge::Move);
-        if is_usable {
-            usable.assignable.push((*outpoint, output.amount));
+    let mut wanted = Vec::new();
+    for (outpoint, output) in vault.free().chain(vault.refused(counted)) {
+        let pledged = store.pledged(outpoint)?;
+        if inputs.contains(outpoint) || pledged == Some(Pledge::Move) {
+            continue;
+        }
+        usable.amounts.push(output.amount);
+        if tip + 1 >= output.height + confirmations {
+            let is_pledged = pledged == Some(Pledge::Assignment);
+            wanted.push((!is_pledged, Reverse(output.amount), *outpoint));
         }
     }
-    let now = usable.assignable.iter().map(|(_, amount)| *amount);
+    wanted.sort_unstable();
+    let assignable = wanted.into_iter();
+    usable.assignable = assignable
+        .map(|(_, Reverse(amount), outpoint)| (outpoint, amount))
+        .collect();
     let later = reserved.iter().flat_map(|one| one.outputs.iter().copied());
-    usable.amounts = now.chain(later).collect();
+    usable.amounts.extend(later);
     Ok(usable)
+}
+
+/// Releases outputs that are pledged to an assignment that was never sent, because a crash came between: else no move takes them.
+/// It is for the start: afterwards what is pledged is carried.
+///
+/// # Errors
+/// Where the file fails; then nothing is released.
+pub(super) fn release_never_assigned(core: &Core) -> Result<(), DaemonStoreError> {
+    let Some(vault) = core.vault().filter(|_| core.wallet().is_some()) else {
+        return Ok(());
+    };
+    let released = never_assigned(vault, core.store(), core.transactions())?;
+    core.store().release(&released, Pledge::Assignment)
+}
+
+/// Gives the outputs that are pledged to an assignment, while none of `carried`, which is durable before anything is sent, names
+/// them, nor was a ticket spent for them.
+fn never_assigned<'t>(
+    vault: &VaultState,
+    store: &DaemonStore,
+    carried: impl Iterator<Item = &'t Transaction>,
+) -> Result<Vec<OutPoint>, DaemonStoreError> {
+    let outputs = carried.flat_map(|transaction| &transaction.output);
+    let scripts: BTreeSet<&[u8]> = outputs.map(|output| output.script_pubkey.as_bytes()).collect();
+    let mut pledged = store.all_pledged(Pledge::Assignment)?;
+    pledged.retain(|outpoint| {
+        let tag = assignment_script(&chain_outpoint(outpoint));
+        !vault.is_named(outpoint) && !scripts.contains(tag.as_slice())
+    });
+    Ok(pledged)
 }
 
 #[cfg(test)]
@@ -157,6 +204,7 @@ mod tests {
     use bitcoin::hashes::Hash;
     use proptest::prelude::*;
 
+    use super::super::fixture::{Fixture, outpoint, spending, tag};
     use super::*;
 
     const PARAMS: VaultParams = VaultParams {
@@ -176,6 +224,83 @@ mod tests {
 
     fn sats(amounts: &[Amount]) -> Vec<u64> {
         amounts.iter().map(|amount| amount.to_sat()).collect()
+    }
+
+    fn counted(origin: u32, free: &[OutPoint]) -> Counted {
+        Counted {
+            origin,
+            free: free.iter().copied().collect(),
+            ..Counted::default()
+        }
+    }
+
+    #[test]
+    fn an_output_that_was_assigned_in_vain_is_of_use_again() {
+        let tickets = [1, 2].map(|vout| outpoint(0x70, vout));
+        let mut world = Fixture::new(tickets.map(Some).to_vec());
+        let deposit = world.deposit(1, 50_000, 10);
+        let output = world.accept(deposit, 50_000, 12);
+        let assignable = |world: &Fixture, counted: &Counted| {
+            let (params, at) = (VaultParams::default(), (40, 6, counted));
+            !usable(&world.vault, &params, &world.store, at)
+                .unwrap()
+                .assignable
+                .is_empty()
+        };
+        assert!(assignable(&world, &Counted::default()));
+        world.assign(tickets[0], output, 20);
+        // The chain has not come there, or has assigned it.
+        assert!(!assignable(&world, &counted(19, &[output])));
+        assert!(!assignable(&world, &counted(20, &[])));
+        assert!(assignable(&world, &counted(20, &[output])));
+        // All tickets are to be counted.
+        world.assign(tickets[1], output, 30);
+        assert!(!assignable(&world, &counted(29, &[output])));
+        assert!(assignable(&world, &counted(30, &[output])));
+        assert_eq!(world.vault.named().count(), 1);
+        assert!(world.vault.apply(&spending(output, vec![]), 31));
+        assert!(!assignable(&world, &counted(31, &[output])));
+        assert_eq!(world.vault.named().count(), 0);
+    }
+
+    #[test]
+    fn outputs_are_assigned_when_they_are_deep_and_pledged_ones_first() {
+        let mut world = Fixture::new(vec![]);
+        let mut outputs = Vec::new();
+        for (number, sats) in (1..).zip([50_000, 90_000, 70_000]) {
+            let deposit = world.deposit(number, sats, 10);
+            outputs.push(world.accept(deposit, sats, 20 + u32::from(number)));
+        }
+        let assignable = |world: &Fixture, tip| {
+            let (params, counted) = (VaultParams::default(), Counted::default());
+            let usable = usable(&world.vault, &params, &world.store, (tip, 6, &counted)).unwrap();
+            assert_eq!(usable.amounts.len(), 3);
+            let assignable = usable.assignable.into_iter();
+            assignable.map(|(outpoint, _)| outpoint).collect::<Vec<_>>()
+        };
+        assert_eq!(assignable(&world, 25), []);
+        assert_eq!(assignable(&world, 26), [outputs[0]]);
+        assert_eq!(assignable(&world, 28), [outputs[1], outputs[2], outputs[0]]);
+        world.store.pledge(&outputs[..1], Pledge::Assignment).unwrap();
+        assert_eq!(assignable(&world, 28), [outputs[0], outputs[1], outputs[2]]);
+    }
+
+    #[test]
+    fn pledges_of_assignments_that_never_were_are_found() {
+        let ticket = outpoint(0x70, 1);
+        let mut world = Fixture::new(vec![Some(ticket)]);
+        let mut outputs = Vec::new();
+        for number in 1..=4 {
+            let deposit = world.deposit(number, 50_000, 10);
+            outputs.push(world.accept(deposit, 50_000, 12));
+        }
+        world.store.pledge(&outputs[..3], Pledge::Assignment).unwrap();
+        world.store.pledge(&outputs[3..], Pledge::Move).unwrap();
+        world.assign(ticket, outputs[0], 20);
+        let names = tag(assignment_script(&chain_outpoint(&outputs[1])));
+        let job = spending(outpoint(0x70, 2), vec![names]);
+        let found = never_assigned(&world.vault, &world.store, [&job].into_iter()).unwrap();
+        assert_eq!(found, [outputs[2]]);
     }
 
     #[test]
@@ -205,7 +330,7 @@ mod tests {
         );
         assert_eq!(moves[0].since(), 18);
         assert!(!moves[0].is_deep(22, 6) && moves[0].is_deep(23, 6));
-        assert!(moves[0].is_reserved(53) && !moves[0].is_reserved(54));
+        assert!(moves[0].is_reserved(53, 6) && !moves[0].is_reserved(54, 6));
         // One of the limit is not small.
         let mut even = small[..8].to_vec();
         even[3].1.amount = Amount::from_sat(1_000);
@@ -238,7 +363,7 @@ mod tests {
                 prop_assert!(one.inputs.len() <= MAX_VAULT_OUTPUTS);
                 prop_assert!(one.inputs.iter().all(|(outpoint, _)| spent.insert(*outpoint)));
                 // No part is small, and where there are less than the most, none is large.
-                prop_assert!(one.inputs.len() > 1 || one.outputs.iter().all(|part| part.to_sat() > 4_000));
+                prop_assert!(one.inputs.len() > 1 || one.outputs.iter().all(|part| part.to_sat() >= 4_000));
                 let is_full = one.outputs.len() == MAX_VAULT_OUTPUTS;
                 prop_assert!(is_full || one.outputs.iter().all(|part| part.to_sat() <= 8_000));
             }

@@ -11,7 +11,8 @@ use bitcoin::{Amount, OutPoint, TapSighashType, Transaction, Txid};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::accept::due_accepts;
+use super::PATIENCE;
+use super::accept::{due_accepts, late_accepts};
 use super::care::{VaultMove, moves_of};
 use super::state::{OpenDeposit, VaultState};
 use super::turns::Turns;
@@ -25,9 +26,6 @@ use crate::graph::{Committee, GraphError, VaultGraph, VaultSigningId, balanced};
 use crate::params::VaultParams;
 use crate::setup::tweak;
 use crate::transaction::{Planned, Spent, VAULT_OUTPUT, accept, vault_spend};
-
-/// Blocks that a move should take at most: nothing is lost where it takes more.
-const PATIENCE: u32 = 144;
 
 /// A transaction that makes vault outputs, before it is signed.
 #[derive(Clone, Debug)]
@@ -301,7 +299,10 @@ impl Keeper {
         let Some(vault) = core.vault() else {
             return Ok(());
         };
+        // From here on it would mint nothing, and stand in the way of the refund.
+        let late = late_accepts(vault, core.open_transactions(), core.tip());
         let outgoing = self.look(vault, core.store(), core.tip())?;
+        late.iter().try_for_each(|txid| core.cancel(txid))?;
         outgoing
             .into_iter()
             .try_for_each(|outgoing| core.submit(outgoing))

@@ -16,13 +16,16 @@ mod state;
 mod turns;
 mod view;
 
+/// Blocks that moves, assignments and reimbursements should take at most: nothing is lost where they take more.
+const PATIENCE: u32 = 144;
+
 pub use accept::due_accepts;
 pub use care::{CARE_BLOCKS, Usable, VaultMove, due_moves, moves_of, usable};
 pub use keeper::{Keeper, Keeping};
 pub use operator::{Bank, BankError, Ripe};
 pub use payout::{PayoutError, Payouts};
 pub use policy::{Choice, Means, Open, Policy, Reason, choose};
-pub use redeem::{redemption_under_way, verify_redeemable};
+pub use redeem::{redemption_under_way, send_redemption, unspent_tickets, verify_redeemable};
 pub use service::Signing;
 pub use state::{Assigned, OpenDeposit, Spend, VaultOutput, VaultState};
 pub use turns::Turns;

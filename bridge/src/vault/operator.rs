@@ -8,23 +8,20 @@ use bitsect_judge::step::cut;
 use bitsect_l1::FaultClass;
 use bitsect_vm::chain::bridge::output_id;
 
-use super::care::{Usable, usable};
+use super::PATIENCE;
+use super::care::{Usable, release_never_assigned, usable};
 use super::keeper::{named, vault_signings};
 use super::payout::{PayoutError, Payouts};
 use super::policy::{Choice, Means, Open, Policy, choose};
-use super::redeem::is_counted;
-use super::redeem::redemption_under_way;
+use super::redeem::{is_counted, keep_redeeming, redemption_under_way};
 use super::state::{Assigned, VaultState};
-use crate::chain::{Chain, ChainError, RpcChain};
+use crate::chain::{Chain, ChainError, Counted, RpcChain};
 use crate::committee::{SignError, Signer};
 use crate::convert::chain_outpoint;
 use crate::daemon::{Core, DaemonError, DaemonStoreError, Outgoing, Pledge};
 use crate::graph::{Committee, End, GraphError, VaultGraph, VaultSigningId};
 use crate::params::VaultParams;
 use crate::slot::Main;
-
-/// Blocks that assignments and reimbursements should take at most: nothing is lost where they take more.
-pub(super) const PATIENCE: u32 = 144;
 
 /// Why nothing can be done now.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +90,14 @@ pub struct Bank {
     least_claim: Amount,
     /// Which outputs are to be moved, and so are not for operators.
     params: VaultParams,
+    /// Confirmations of an output before it is assigned.
+    confirmations: u32,
+    /// What the chain had counted at this turn.
+    counted: Counted,
+    /// Whether pledges that a crash left were looked for.
+    is_tidy: bool,
+    /// The tip at which a redemption was last said to be under way.
+    said: Option<u32>,
     /// The lowest withdrawal that may not be paid.
     lowest: u64,
     /// The tip when each open withdrawal was seen first: turns count from there, since operators see it about then.
@@ -107,7 +112,7 @@ impl Bank {
         signer: Signer,
         chain: RpcChain,
         (slots, key): (Vec<usize>, Keypair),
-        (least_claim, params): (Amount, VaultParams),
+        (least_claim, params, confirmations): (Amount, VaultParams, u32),
     ) -> Self {
         Self {
             payouts,
@@ -118,6 +123,10 @@ impl Bank {
             key,
             least_claim,
             params,
+            confirmations,
+            counted: Counted::default(),
+            is_tidy: false,
+            said: None,
             lowest: 0,
             since: BTreeMap::new(),
             choice: Choice::default(),
@@ -134,8 +143,25 @@ impl Bank {
     /// # Errors
     /// [`BankError`].
     pub async fn turn(&mut self, core: &mut Core) -> Result<(), BankError> {
+        if !std::mem::replace(&mut self.is_tidy, true) {
+            release_never_assigned(core)?;
+        }
+        self.counted = self.count(core).await?;
+        keep_redeeming(core, self.counted.origin, &mut self.said).await?;
         self.pay(core).await?;
         self.assign(core).await
+    }
+
+    /// Asks the chain what it has counted. Credit that is read afterwards has all of it.
+    async fn count(&self, core: &Core) -> Result<Counted, ChainError> {
+        // Listing the vault is work for the node: only where something is assigned.
+        if core.vault().is_some_and(|vault| vault.named().next().is_some()) {
+            return self.chain.counted().await;
+        }
+        Ok(Counted {
+            origin: self.chain.final_origin().await?,
+            ..Counted::default()
+        })
     }
 
     async fn pay(&mut self, core: &Core) -> Result<(), BankError> {
@@ -225,7 +251,8 @@ impl Bank {
 
     /// What of the vault can be assigned.
     fn usable(&self, core: &Core, vault: &VaultState) -> Result<Usable, DaemonStoreError> {
-        usable(vault, &self.params, core.store(), core.tip())
+        let at = (core.tip(), self.confirmations, &self.counted);
+        usable(vault, &self.params, core.store(), at)
     }
 
     /// What credit could still get: the largest free outputs, one a free slot.
@@ -238,8 +265,8 @@ impl Bank {
         Ok(amounts.into_iter().take(self.free_slots(core, vault).len()).sum())
     }
 
-    /// Has the largest vault output that the credit covers assigned to the next free slot: one at a time, so that no credit is
-    /// counted twice.
+    /// Has the vault output that is wanted first, of those that the credit covers, assigned to the next free slot: one at a time,
+    /// so that no credit is counted twice.
     async fn assign(&self, core: &mut Core) -> Result<(), BankError> {
         let Some(vault) = core.vault() else {
             return Ok(());
@@ -248,16 +275,14 @@ impl Bank {
             return Ok(());
         };
         // An assignment behind a redemption would find no credit, and cost its ticket.
-        if redemption_under_way(vault, core.store(), core.tip())?.is_some()
-            || !self.is_settled(core, vault).await?
-        {
+        let redeeming = redemption_under_way(vault, core.store(), self.counted.origin)?;
+        if redeeming.is_some() || !self.is_settled(core, vault) {
             return Ok(());
         }
         let credit = Amount::from_sat(self.chain.credit(&self.payouts.operator()).await?);
         let fits = |amount: Amount| amount <= credit && amount >= self.least_claim;
         let mut outputs = self.usable(core, vault)?.assignable;
         outputs.retain(|(_, amount)| fits(*amount));
-        outputs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         let secp = Secp256k1::new();
         for (outpoint, amount) in outputs {
             let Some((graph, signatures)) = self.graph(core, outpoint, amount).await? else {
@@ -285,31 +310,21 @@ impl Bank {
         Ok(())
     }
 
-    /// Whether the chain has counted all our assignments that are on Bitcoin.
-    async fn is_settled(&self, core: &Core, vault: &VaultState) -> Result<bool, BankError> {
-        let tickets = self.slots.iter().filter_map(|slot| {
-            let ticket = core.slots()[*slot].graph.spec.ticket?;
-            Some((*slot, ticket, core.state(*slot).main))
-        });
-        let mut recent = Vec::new();
-        for (slot, ticket, main) in tickets {
-            match vault.assigned(slot) {
-                None if core.is_under_way(ticket) => return Ok(false),
+    /// Whether the chain has counted all our assignments.
+    fn is_settled(&self, core: &Core, vault: &VaultState) -> bool {
+        self.slots.iter().all(|slot| {
+            let Some(ticket) = core.slots()[*slot].graph.spec.ticket else {
+                return true;
+            };
+            match vault.assigned(*slot) {
+                None => !core.is_under_way(ticket),
                 Some(Assigned {
                     output: Some(_),
                     spend,
-                }) if main == Main::Bonded => recent.push((slot, ticket, spend)),
-                _ => {}
+                }) if core.state(*slot).main == Main::Bonded => is_counted(&ticket, &spend, &self.counted),
+                Some(_) => true,
             }
-        }
-        if recent.is_empty() {
-            return Ok(true);
-        }
-        let counted = self.chain.assigned_tickets().await?;
-        let behind = |(_, ticket, spend): &(usize, OutPoint, super::Spend)| {
-            !is_counted(ticket, spend, &counted, core.tip())
-        };
-        Ok(!recent.iter().any(behind))
+        })
     }
 
     /// Gives the graph of a vault output, and its signatures; `None` where they are not there.

@@ -1,11 +1,14 @@
 //! The vault as a fold over confirmed transactions: deposits, vault outputs, tickets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
-use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script, redemption_script, vault_spend_script};
+use bitcoin::{Amount, OutPoint, Transaction, TxIn, TxOut, Txid};
+use bitsect_vm::derive::{
+    MAX_OPEN_DEPOSITS, MAX_VAULT_OUTPUTS, assignment_script, redemption_script, vault_spend_script,
+};
 
+use crate::chain::Counted;
 use crate::convert::chain_outpoint;
 use crate::transaction::Spent;
 use crate::user::{Order, Terms};
@@ -49,6 +52,8 @@ pub struct VaultState {
     terms: Terms,
     tickets: Vec<Option<OutPoint>>,
     deposits: BTreeMap<OutPoint, OpenDeposit>,
+    /// Deposits that derivation has open, by height.
+    open: BTreeSet<(u32, OutPoint)>,
     outputs: BTreeMap<OutPoint, VaultOutput>,
     assignments: BTreeMap<OutPoint, Assigned>,
     /// Outputs that operators have redeemed credit with.
@@ -71,6 +76,7 @@ impl VaultState {
             terms,
             tickets,
             deposits: BTreeMap::new(),
+            open: BTreeSet::new(),
             outputs: BTreeMap::new(),
             assignments: BTreeMap::new(),
             redemptions: BTreeMap::new(),
@@ -90,6 +96,11 @@ impl VaultState {
     /// Gives deposits, also those that came to an end.
     pub fn deposits(&self) -> impl Iterator<Item = (&OutPoint, &OpenDeposit)> {
         self.deposits.iter()
+    }
+
+    /// Gives a deposit, also one that came to an end.
+    pub fn deposit(&self, outpoint: &OutPoint) -> Option<&OpenDeposit> {
+        self.deposits.get(outpoint)
     }
 
     /// Gives the vault's outputs, also those that were spent.
@@ -115,16 +126,47 @@ impl VaultState {
 
     /// Gives the sum of the outputs that are there.
     pub fn held(&self) -> Amount {
-        let there = self.outputs.values().filter(|output| output.spent.is_none());
-        there.map(|output| output.amount).sum()
+        self.there().map(|(_, output)| output.amount).sum()
+    }
+
+    /// Whether a ticket was spent for an output.
+    pub fn is_named(&self, outpoint: &OutPoint) -> bool {
+        self.last_named(outpoint).is_some()
+    }
+
+    /// Gives the L1 block in which a ticket was spent for an output last.
+    fn last_named(&self, outpoint: &OutPoint) -> Option<u32> {
+        let named = self.assignments.values();
+        let named = named.filter(|assigned| assigned.output == Some(*outpoint));
+        named.map(|assigned| assigned.spend.height).max()
+    }
+
+    fn there(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
+        self.outputs.iter().filter(|(_, output)| output.spent.is_none())
     }
 
     /// Gives the outputs of the vault that are there, and that no ticket was spent for.
     pub fn free(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
-        let named = |outpoint: &OutPoint| self.assignments.values().any(|of| of.output == Some(*outpoint));
-        self.outputs
-            .iter()
-            .filter(move |(outpoint, output)| output.spent.is_none() && !named(outpoint))
+        self.there().filter(|(outpoint, _)| !self.is_named(outpoint))
+    }
+
+    /// Gives the outputs that are there, and that tickets were spent for.
+    pub fn named(&self) -> impl Iterator<Item = (&OutPoint, &VaultOutput)> {
+        self.there().filter(|(outpoint, _)| self.is_named(outpoint))
+    }
+
+    /// Gives the outputs that tickets were spent for in vain: the chain has counted all of these, and has assigned the output to
+    /// none. It is as free as before.
+    pub fn refused<'a>(
+        &'a self,
+        counted: &'a Counted,
+    ) -> impl Iterator<Item = (&'a OutPoint, &'a VaultOutput)> {
+        let is_counted = |outpoint: &OutPoint| {
+            let last = self.last_named(outpoint);
+            last.is_some_and(|height| height <= counted.origin)
+        };
+        self.there()
+            .filter(move |(outpoint, _)| counted.free.contains(outpoint) && is_counted(outpoint))
     }
 
     /// Gives an output of the vault to be spent.
@@ -137,8 +179,13 @@ impl VaultState {
         Spent::new(outpoint, output)
     }
 
-    /// Takes in a confirmed transaction; tells whether it is about the vault.
+    /// Takes in a confirmed transaction, in the order of the chain; tells whether it is about the vault. What is a deposit, and
+    /// what its accept, derivation decides (docs/derivation.md): this is the same.
     pub fn apply(&mut self, transaction: &Transaction, height: u32) -> bool {
+        if transaction.is_coinbase() {
+            return false;
+        }
+        self.expire(height);
         let txid = transaction.compute_txid();
         let mut concerns = false;
         let mut from_vault = false;
@@ -149,20 +196,15 @@ impl VaultState {
                 output.spent = Some(spend);
                 (concerns, from_vault) = (true, true);
             } else if self.tickets.contains(&Some(*spent)) {
-                let output = self.named(transaction);
+                let output = self.assigned_by(transaction);
                 self.assignments.insert(*spent, Assigned { output, spend });
                 concerns = true;
             } else if let Some(deposit) = self.deposits.get_mut(spent) {
                 deposit.spent = Some(spend);
                 concerns = true;
-                // As derivation has it: what a key path moves into the vault at the same place is accepted.
-                let is_key_path = input.witness.len() == 1;
-                let script = self.terms.vault_script();
-                if let Some(output) = transaction.output.get(index)
-                    && is_key_path
-                    && output.script_pubkey == script
-                {
-                    self.add(txid, index, output.value, height);
+                let is_open = self.open.remove(&(deposit.height, *spent));
+                if is_open && let Some(amount) = self.accepted(transaction, index) {
+                    self.add(txid, index, amount, height);
                 }
             }
         }
@@ -174,6 +216,22 @@ impl VaultState {
             self.moved(transaction, txid, height);
         }
         concerns | self.find_deposit(transaction, txid, height)
+    }
+
+    /// Closes deposits whose window is over in a block of this height.
+    fn expire(&mut self, height: u32) {
+        while let Some((at, _)) = self.open.first()
+            && height > at.saturating_add(self.terms.deposit_window)
+        {
+            self.open.pop_first();
+        }
+    }
+
+    /// Gives what an accept moves into the vault for a deposit, by a key path and at the deposit's place.
+    fn accepted(&self, transaction: &Transaction, index: usize) -> Option<Amount> {
+        let (input, output) = (transaction.input.get(index)?, transaction.output.get(index)?);
+        let is_accept = is_key_spend(input) && output.script_pubkey == self.terms.vault_script();
+        is_accept.then_some(output.value)
     }
 
     /// Finds the operator's output by which a transaction redeems credit.
@@ -192,7 +250,7 @@ impl VaultState {
     }
 
     /// Finds the vault output that an assignment names.
-    fn named(&self, transaction: &Transaction) -> Option<OutPoint> {
+    fn assigned_by(&self, transaction: &Transaction) -> Option<OutPoint> {
         let tag = |outpoint: &OutPoint| assignment_script(&chain_outpoint(outpoint));
         let names = |outpoint: &&OutPoint| {
             let tag = tag(outpoint);
@@ -237,6 +295,9 @@ impl VaultState {
     }
 
     fn find_deposit(&mut self, transaction: &Transaction, txid: Txid, height: u32) -> bool {
+        if self.open.len() >= MAX_OPEN_DEPOSITS {
+            return false;
+        }
         let Some(order) = Order::of_transaction(transaction) else {
             return false;
         };
@@ -253,7 +314,20 @@ impl VaultState {
             height,
             spent: None,
         };
-        self.deposits.insert(OutPoint::new(txid, vout), deposit);
+        let outpoint = OutPoint::new(txid, vout);
+        self.open.insert((height, outpoint));
+        self.deposits.insert(outpoint, deposit);
         true
     }
+}
+
+/// Whether an input has the form of a key path's (BIP-0341), with an annex or without.
+fn is_key_spend(input: &TxIn) -> bool {
+    let witness: Vec<&[u8]> = input.witness.iter().collect();
+    let signature = match witness.as_slice() {
+        [signature] => signature,
+        [signature, annex] if annex.first() == Some(&0x50) => signature,
+        _ => return false,
+    };
+    matches!(signature.len(), 64 | 65)
 }

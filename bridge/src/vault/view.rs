@@ -1,6 +1,6 @@
 //! The vault as people and scripts see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bitcoin::{Amount, OutPoint, Txid};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::care::due_moves;
 use super::state::VaultState;
-use crate::chain::VaultSums;
+use crate::chain::{Counted, VaultSums};
 use crate::params::VaultParams;
 
 /// What becomes of a vault output.
@@ -37,12 +37,15 @@ pub struct OutputView {
     pub height: u32,
     /// What becomes of it.
     pub state: OutputState,
-    /// The slot that it is assigned to.
+    /// The slot that it is assigned to, or was in vain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<usize>,
     /// The operator of that slot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
+    /// Whether the chain refused its assignment, so that it is free again.
+    #[serde(default)]
+    pub assignment_refused: bool,
     /// What spends it in the mempool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spent_in_mempool_by: Option<Txid>,
@@ -93,12 +96,13 @@ pub struct VaultView {
 }
 
 impl VaultView {
-    /// Shows the vault. `slots` has of each slot its operator's name and its ticket.
+    /// Shows the vault. `slots` has of each slot its operator's name and its ticket; `counted` what the chain says, where a node was
+    /// asked.
     pub fn new(
         vault: &VaultState,
         params: &VaultParams,
         slots: &[(String, Option<OutPoint>)],
-        tip: u32,
+        (tip, counted): (u32, Option<&Counted>),
     ) -> Self {
         let free = vault.free().map(|(outpoint, output)| (*outpoint, *output));
         let moves = due_moves(params, free);
@@ -110,14 +114,18 @@ impl VaultView {
             };
             moved.extend(one.inputs.iter().map(|(outpoint, _)| (*outpoint, state)));
         }
-        let assigned: BTreeMap<OutPoint, usize> = (0..slots.len())
-            .filter_map(|slot| Some((vault.assigned(slot)?.output?, slot)))
+        let refused: BTreeSet<OutPoint> = counted
+            .into_iter()
+            .flat_map(|counted| vault.refused(counted).map(|(outpoint, _)| *outpoint))
             .collect();
+        let assigned = assigned_slots(vault, slots, counted);
         let there = vault.outputs().filter(|(_, output)| output.spent.is_none());
         let mut outputs: Vec<OutputView> = there
             .map(|(outpoint, output)| {
                 let slot = assigned.get(outpoint).copied();
+                let assignment_refused = refused.contains(outpoint);
                 let state = match slot {
+                    Some(_) if assignment_refused => OutputState::Free,
                     Some(_) => OutputState::Assigned,
                     None => moved.get(outpoint).copied().unwrap_or(OutputState::Free),
                 };
@@ -128,6 +136,7 @@ impl VaultView {
                     state,
                     slot,
                     operator: slot.map(|slot| slots[slot].0.clone()),
+                    assignment_refused,
                     spent_in_mempool_by: None,
                 }
             })
@@ -154,6 +163,31 @@ impl VaultView {
             chain: None,
         }
     }
+}
+
+/// Gives the slot that each output is assigned to: of several that of the ticket that the chain has it assigned to, else the last.
+fn assigned_slots(
+    vault: &VaultState,
+    slots: &[(String, Option<OutPoint>)],
+    counted: Option<&Counted>,
+) -> BTreeMap<OutPoint, usize> {
+    let holds = |slot: usize| {
+        let ticket = slots[slot].1.as_ref();
+        ticket
+            .zip(counted)
+            .is_some_and(|(ticket, counted)| counted.tickets.contains(ticket))
+    };
+    let mut named: Vec<(bool, u32, usize, OutPoint)> = (0..slots.len())
+        .filter_map(|slot| {
+            let assigned = vault.assigned(slot)?;
+            Some((holds(slot), assigned.spend.height, slot, assigned.output?))
+        })
+        .collect();
+    named.sort_unstable();
+    named
+        .into_iter()
+        .map(|(_, _, slot, outpoint)| (outpoint, slot))
+        .collect()
 }
 
 fn operators(vault: &VaultState, slots: &[(String, Option<OutPoint>)]) -> Vec<OperatorView> {
@@ -186,6 +220,12 @@ impl fmt::Display for OutputView {
         match (self.state, self.slot, &self.operator) {
             (OutputState::Assigned, Some(slot), Some(operator)) => {
                 write!(f, "assigned to slot {slot} of {operator}")?;
+            }
+            (OutputState::Free, Some(slot), Some(operator)) => {
+                write!(
+                    f,
+                    "free: the chain refused its assignment to slot {slot} of {operator}"
+                )?;
             }
             (OutputState::Split, ..) => f.write_str("to be split")?,
             (OutputState::Merge, ..) => f.write_str("to be merged")?,
@@ -255,6 +295,48 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_assignment_that_the_chain_refused_is_shown() {
+        let tickets = [Some(outpoint(0x70, 2)), Some(outpoint(0x71, 2))];
+        let mut world = Fixture::new(tickets.to_vec());
+        let deposit = world.deposit(1, 50_000, 10);
+        let output = world.accept(deposit, 50_000, 12);
+        let names = ["olga", "oleg"].map(str::to_owned);
+        let slots: Vec<_> = names.into_iter().zip(tickets).collect();
+        let shown = |world: &Fixture, counted: Option<&Counted>| {
+            let view = VaultView::new(&world.vault, &VaultParams::default(), &slots, (30, counted));
+            let output = view.outputs[0].clone();
+            (
+                output.state,
+                output.assignment_refused,
+                view.assigned_sats,
+                output.to_string(),
+            )
+        };
+        world.assign(outpoint(0x71, 2), output, 20);
+        let mut counted = Counted {
+            origin: 20,
+            free: [output].into(),
+            ..Counted::default()
+        };
+        let (state, refused, assigned, text) = shown(&world, Some(&counted));
+        assert_eq!((state, refused, assigned), (OutputState::Free, true, 0));
+        assert!(
+            text.ends_with(", free: the chain refused its assignment to slot 1 of oleg"),
+            "{text}"
+        );
+        // Without a node nobody knows.
+        let (state, refused, assigned, _) = shown(&world, None);
+        assert_eq!((state, refused, assigned), (OutputState::Assigned, false, 50_000));
+        // Then it is the other one's.
+        world.assign(outpoint(0x70, 2), output, 22);
+        counted.free.clear();
+        counted.tickets.insert(outpoint(0x70, 2));
+        let (state, refused, _, text) = shown(&world, Some(&counted));
+        assert_eq!((state, refused), (OutputState::Assigned, false));
+        assert!(text.ends_with(", assigned to slot 0 of olga"), "{text}");
+    }
+
+    #[test]
     fn outputs_are_shown_with_what_becomes_of_them() {
         let tickets = [Some(outpoint(0x70, 2)), Some(outpoint(0x70, 3)), None];
         let mut world = Fixture::new(tickets.to_vec());
@@ -272,7 +354,7 @@ mod tests {
         };
         let names = ["olga", "olga", "oleg"].map(str::to_owned);
         let slots: Vec<_> = names.into_iter().zip(tickets).collect();
-        let view = VaultView::new(&world.vault, &params, &slots, 21);
+        let view = VaultView::new(&world.vault, &params, &slots, (21, None));
         assert_eq!((view.held_sats, view.assigned_sats), (1_022_000, 50_000));
         assert_eq!((view.open_deposits, view.open_deposit_sats), (1, 70_000));
         let shown: Vec<_> = view
@@ -307,7 +389,7 @@ mod tests {
             let deposit = world.deposit(number, 20_000, 30);
             world.accept(deposit, 20_000, 30);
         }
-        let view = VaultView::new(&world.vault, &params, &slots, 31);
+        let view = VaultView::new(&world.vault, &params, &slots, (31, None));
         let merged = view
             .outputs
             .iter()

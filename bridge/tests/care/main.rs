@@ -10,19 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::key::Secp256k1;
-use bitcoin::{Amount, FeeRate, OutPoint, Transaction, Txid};
+use bitcoin::{Amount, FeeRate, OutPoint, Transaction, TxOut, Txid};
+use bitsect_bridge::chain::Counted;
 use bitsect_bridge::committee::{SignRequest, Signing as ToSign, Store, ask_contribution};
 use bitsect_bridge::connector::Funds;
 use bitsect_bridge::daemon::{Core, CoreConfig, DaemonStore, Pledge};
 use bitsect_bridge::graph::VaultGraph;
 use bitsect_bridge::setup::{deployment_hash, open_wallet, sync, tickets, tweak};
 use bitsect_bridge::transaction::vault_spend;
-use bitsect_bridge::vault::{CARE_BLOCKS, Keeper, VaultState, due_moves, moves_of, usable};
+use bitsect_bridge::vault::{CARE_BLOCKS, Keeper, VaultState, due_moves, moves_of, send_redemption, usable};
 use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use bitsect_l1::wallet::{Funding, Wallet};
+use bitsect_vm::derive::redemption_script;
 use tokio::sync::Notify;
 use world::{DEPTH, PARAMS, Seat, World};
 
@@ -106,14 +108,25 @@ impl OnBitcoin {
     async fn mine(&mut self, blocks: u32) {
         for _ in 0..blocks {
             self.bitcoind.mine(1).await.unwrap();
-            let tip = self.bitcoind.tip().await.unwrap().height;
-            for member in &mut self.members {
-                while member.core.tip() < tip {
-                    member.core.next_tip().await.unwrap();
-                }
-            }
-            self.turn().await;
+            self.follow().await;
         }
+    }
+
+    /// Mines a block of these transactions alone.
+    async fn mine_with(&mut self, transactions: &[&Transaction]) {
+        self.bitcoind.mine_with(transactions).await.unwrap();
+        self.follow().await;
+    }
+
+    /// All members take in what there is, and do what is due.
+    async fn follow(&mut self) {
+        let tip = self.bitcoind.tip().await.unwrap().height;
+        for member in &mut self.members {
+            while member.core.tip() < tip {
+                member.core.next_tip().await.unwrap();
+            }
+        }
+        self.turn().await;
     }
 
     async fn mempool(&self) -> Vec<Transaction> {
@@ -243,6 +256,7 @@ async fn outputs_are_split_and_merged() {
     }
     world.mine(1).await;
     assert_eq!(world.held(), [SMALL * 8, 1_666_666, 1_666_667, 1_666_667]);
+    world.mine(1).await;
     let made: BTreeSet<Txid> = moves.iter().map(Transaction::compute_txid).collect();
     for (member, seat) in world.world.seats.iter().enumerate() {
         let vault = world.vault(member);
@@ -258,8 +272,67 @@ async fn outputs_are_split_and_merged() {
             world.members[member].core.tip(),
         );
         assert_eq!(moves_of(vault, &PARAMS, store).unwrap(), []);
-        assert_eq!(usable(vault, &PARAMS, store, tip).unwrap().assignable.len(), 4);
+        let at = (tip, DEPTH, &Counted::default());
+        assert_eq!(usable(vault, &PARAMS, store, at).unwrap().assignable.len(), 4);
     }
+    world.world.stop.cancel();
+}
+
+/// Behind its window an accept mints nothing, and stands in the way of the refund: members pay for it no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accept_is_given_up_behind_its_window() {
+    let mut world = OnBitcoin::new().await;
+    let deposits = world.deposit(&[SMALL]).await;
+    world.mine(DEPTH).await;
+    let accept = world.spent(&deposits).await[0].compute_txid();
+    let deposit = world.vault(0).deposit(&deposits[0]).unwrap();
+    let end = deposit.height + world.world.terms.deposit_window;
+    while world.members[0].core.tip() < end {
+        world.mine_with(&[]).await;
+        let carries = |member: &&Running| {
+            let mut open = member.core.open_transactions();
+            open.any(|transaction| transaction.compute_txid() == accept)
+        };
+        let (tip, carry) = (
+            world.members[0].core.tip(),
+            world.members.iter().filter(carries).count(),
+        );
+        assert_eq!(carry > 0, tip < end, "{tip}");
+    }
+    world.world.stop.cancel();
+}
+
+/// A redemption is kept before it is sent: where it is lost it is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redemption_that_was_lost_is_sent_again() {
+    let mut world = OnBitcoin::new().await;
+    let client = world.bitcoind.client().clone();
+    let (wallet, store) = {
+        let core = &world.members[0].core;
+        (Arc::clone(core.wallet().unwrap()), core.store().clone())
+    };
+    let tag = TxOut {
+        value: Amount::ZERO,
+        script_pubkey: redemption_script([5; 20].into()).into(),
+    };
+    let funded = wallet.fund(&Funding::new(FeeRate::BROADCAST_MIN, vec![tag]));
+    let signed = wallet.finish(funded.unwrap()).unwrap();
+    let (spent, txid) = (signed.tx.input[0].previous_output, signed.tx.compute_txid());
+    assert_eq!(store.keep_redemption(spent, &signed.tx).unwrap(), None);
+    let kept = store.redemption(&spent).unwrap().unwrap();
+    for _ in 0..2 {
+        assert!(send_redemption(&client, &kept).await.unwrap());
+        assert!(client.get_mempool_entry(&txid).await.unwrap().is_some());
+        assert!(!send_redemption(&client, &kept).await.unwrap());
+        // What is only in the mempool does not survive this; blocks do.
+        client.flush().await.unwrap();
+        world.bitcoind.kill();
+        world.bitcoind.restart().await.unwrap();
+        assert!(client.get_mempool_entry(&txid).await.unwrap().is_none());
+    }
+    assert!(send_redemption(&client, &kept).await.unwrap());
+    world.bitcoind.mine(1).await.unwrap();
+    assert!(!send_redemption(&client, &kept).await.unwrap());
     world.world.stop.cancel();
 }
 
@@ -295,7 +368,11 @@ async fn what_may_be_moved_is_not_assigned_and_the_other_way_round() {
     let hash = deployment_hash(&world.deployment).unwrap();
     let open = |seat: &Seat| DaemonStore::open(&seat.folder.join("test.redb"), hash).unwrap();
     let (store, other) = (open(olga), open(carl));
-    let assignable = |store: &DaemonStore, tip| usable(&vault, &PARAMS, store, tip).unwrap().assignable;
+    let assignable = |store: &DaemonStore, tip| {
+        usable(&vault, &PARAMS, store, (tip, DEPTH, &Counted::default()))
+            .unwrap()
+            .assignable
+    };
     let mut keeper = world.keeper(olga, Arc::new(Notify::new()));
     let tip = joined + DEPTH - 1;
     // Not deep enough: nothing is asked for.
@@ -326,10 +403,10 @@ async fn what_may_be_moved_is_not_assigned_and_the_other_way_round() {
         .expect("the split is asked for");
     assert_eq!(store.pledged(&large).unwrap(), Some(Pledge::Move));
     // What will be of use is counted before.
-    let parts = usable(&vault, &PARAMS, &store, tip).unwrap();
+    let parts = usable(&vault, &PARAMS, &store, (tip, DEPTH, &Counted::default())).unwrap();
     assert_eq!((parts.assignable, parts.amounts), (vec![], split.outputs.clone()));
     // Who has not asked leaves it alone for a while, and then it is of use again; who has asked leaves it for good.
-    let end = joined + CARE_BLOCKS;
+    let end = joined + DEPTH + CARE_BLOCKS;
     assert_eq!(assignable(&other, end - 1), []);
     assert_eq!(assignable(&other, end), [(large, Amount::from_sat(LARGE))]);
     assert_eq!(assignable(&store, end), []);
@@ -354,7 +431,7 @@ async fn what_may_be_moved_is_not_assigned_and_the_other_way_round() {
     // The other way round.
     assert_eq!(other.pledge(&[large], Pledge::Assignment).unwrap(), None);
     assert_eq!(moves_of(&vault, &PARAMS, &other).unwrap(), []);
-    assert_eq!(assignable(&other, joined), [(large, Amount::from_sat(LARGE))]);
+    assert_eq!(assignable(&other, tip), [(large, Amount::from_sat(LARGE))]);
     let mut keeper = world.keeper(carl, Arc::new(Notify::new()));
     assert_eq!(keeper.look(&vault, &other, tip).unwrap(), []);
     world.stop.cancel();

@@ -1,7 +1,7 @@
 //! What an operator asks its node: chain states, and what is final.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use warp::Filter;
@@ -13,6 +13,9 @@ const FINAL: u64 = 30;
 /// Every operator's credit, in sats.
 pub static CREDIT: AtomicU64 = AtomicU64::new(0);
 
+/// The L1 origin of the final block.
+pub static ORIGIN: AtomicU32 = AtomicU32::new(0);
+
 /// The chain state after so many units.
 pub fn state(units: u64) -> [u8; 32] {
     *blake3::hash(&units.to_le_bytes()).as_bytes()
@@ -23,7 +26,7 @@ fn answer(request: Value) -> Value {
         "rollup_syncStatus" => json!({
             "units": UNITS,
             "l1Processed": { "height": 1_000_000 },
-            "finalized": { "number": FINAL },
+            "finalized": { "number": FINAL, "l1Origin": { "height": ORIGIN.load(Ordering::Relaxed) } },
         }),
         "rollup_unitOf" => request["params"][0].clone(),
         "rollup_chainStateAt" => {

@@ -18,7 +18,7 @@ use bitsect_vm::derive::{
     decode_items, process_l1_block,
 };
 
-use crate::common::{chain_outpoint, ticket};
+use crate::common::{Parties, chain_outpoint, ticket};
 use crate::{DEPOSIT, REFUND_DELAY, Vault, moved, payout};
 
 #[test]
@@ -26,7 +26,7 @@ fn the_chain_reads_what_they_say() {
     let vault = Vault::new();
     let id = chain_outpoint;
     let [output, other] = [0, 1].map(|number: usize| id(&vault.graphs[number].output.outpoint));
-    let mut chain = Derived::new(&vault);
+    let mut chain = Derived::new(&vault.parties, 100);
     assert_eq!(chain.read(vec![vault.deposit(0), vault.deposit(1)]), []);
     let accepted = |vault_output, number| {
         InboxItem::Deposit(AcceptedDeposit {
@@ -103,9 +103,9 @@ fn the_chain_reads_what_they_say() {
 }
 
 /// A chain that reads blocks.
-struct Derived {
+pub struct Derived {
     params: ChainParams,
-    state: ChainState,
+    pub state: ChainState,
     blobs: Kept,
 }
 
@@ -127,7 +127,7 @@ impl Blobs for Kept {
 }
 
 impl Derived {
-    fn new(vault: &Vault) -> Self {
+    pub fn new(parties: &Parties, deposit_window: u32) -> Self {
         const BITS: u32 = 0x207f_ffff;
         let genesis_l1 = L1Cursor {
             hash: B256::repeat_byte(7),
@@ -146,10 +146,10 @@ impl Derived {
                 network: L1Network::Regtest,
                 genesis_l1,
                 baton: OutPoint::default(),
-                vault_key: vault.parties.committee.x_only_public_key().0.serialize().into(),
+                vault_key: parties.committee.x_only_public_key().0.serialize().into(),
                 sequencing_window: 100,
                 reveal_timeout: 50,
-                deposit_window: 100,
+                deposit_window,
                 refund_delay: REFUND_DELAY,
                 min_deposit: 10_000,
                 max_drift: 600,
@@ -167,6 +167,15 @@ impl Derived {
 
     /// Reads a block of these transactions, and gives what it tells `Bridge`.
     fn read(&mut self, transactions: Vec<Transaction>) -> Vec<InboxItem> {
+        self.read_block(vec![], transactions).0
+    }
+
+    /// Reads a block whose coinbase has these outputs, and gives all its transactions, too.
+    pub fn read_block(
+        &mut self,
+        coinbase: Vec<TxOut>,
+        transactions: Vec<Transaction>,
+    ) -> (Vec<InboxItem>, Vec<Transaction>) {
         let height = i64::from(self.state.l1.height) + 1;
         let coinbase = Transaction {
             version: Version::TWO,
@@ -176,7 +185,7 @@ impl Derived {
                 witness: Witness::from_slice(&[[0; 32]]),
                 ..TxIn::default()
             }],
-            output: vec![],
+            output: coinbase,
         };
         let mut block = bitcoin::Block {
             header: bitcoin::block::Header {
@@ -205,12 +214,13 @@ impl Derived {
             block.header.nonce += 1;
         }
         let raw = serialize(&block);
-        let block = L1Block::decode(&raw).unwrap();
-        process_l1_block(&self.params, &mut self.state, &block, &mut self.blobs).unwrap();
+        let read = L1Block::decode(&raw).unwrap();
+        process_l1_block(&self.params, &mut self.state, &read, &mut self.blobs).unwrap();
         let origin = self.state.origins.last().unwrap();
-        match origin.item_count {
+        let items = match origin.item_count {
             0 => vec![],
             _ => decode_items(&self.blobs.get(&origin.items).unwrap()).unwrap(),
-        }
+        };
+        (items, block.txdata)
     }
 }

@@ -3,6 +3,7 @@
 mod chain;
 #[path = "../common/mod.rs"]
 mod common;
+mod fold;
 
 use std::collections::HashMap;
 

@@ -28,4 +28,4 @@ pub use record::{
     PAYOUT_TAG, Paid, Payout, REDEMPTION_TAG, Redemption, VAULT_SPEND_TAG, VaultSpend, assignment_script,
     payout_script, redemption_script, vault_spend_script,
 };
-pub use scan::{L1UnitError, process_l1_block};
+pub use scan::{L1UnitError, MAX_OPEN_DEPOSITS, process_l1_block};

@@ -17,7 +17,7 @@ use crate::chain::{
 /// Most batches that may wait for their reveals; commits beyond move the baton only.
 const MAX_COMMITTED_BATCHES: usize = 256;
 /// Most deposit outputs that may wait for acceptance; later ones are not recognised until one leaves.
-const MAX_OPEN_DEPOSITS: usize = 4_096;
+pub const MAX_OPEN_DEPOSITS: usize = 4_096;
 /// The lowest fee rate that is ever recorded, sat per 1,000 vB: what Bitcoin relays.
 const MIN_FEE_RATE: u64 = 1_000;
 /// The subsidy before the first halving, in sats.
