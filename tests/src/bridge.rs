@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use crate::network::NetworkOptions;
-use crate::{Node, Rpc, until};
+use crate::{ChallengerListener, Node, Rpc, until};
 
 /// Time between two Bitcoin blocks. With more than five a second blocks would run ahead of the clock.
 const BLOCK_INTERVAL: Duration = Duration::from_millis(300);
@@ -37,8 +37,6 @@ pub struct BridgeOptions {
     pub move_timeout_blocks: u16,
     /// Blocks within which a claim is challenged.
     pub challenge_window_blocks: u16,
-    /// More options of `bitsect-bridge deployment`.
-    pub deployment: Vec<&'static str>,
 }
 
 impl Default for BridgeOptions {
@@ -51,7 +49,6 @@ impl Default for BridgeOptions {
             listen: false,
             move_timeout_blocks: 6,
             challenge_window_blocks: 6,
-            deployment: Vec::new(),
         }
     }
 }
@@ -63,8 +60,8 @@ impl BridgeOptions {
             ("--challenge-window-blocks", self.challenge_window_blocks),
         ];
         let times = times.map(|(name, blocks)| [name.to_owned(), blocks.to_string()]);
-        let more = TERMS.iter().chain(&self.deployment).map(|&option| option.into());
-        times.into_iter().flatten().chain(more).collect()
+        let stakes = TERMS.map(str::to_owned);
+        times.into_iter().flatten().chain(stakes).collect()
     }
 }
 
@@ -173,10 +170,9 @@ impl BridgeNet {
             self.start_member(*member)?;
         }
         for member in members {
-            let url = format!("http://{}/status", self.committee.status_address(member));
+            let listener = self.listener(member);
             until(&format!("{member} to answer"), || async {
-                let answer = reqwest::get(&url).await;
-                answer.map(drop).map_err(|error| error.to_string())
+                listener.get("status").await.map(drop)
             })
             .await;
         }
@@ -274,16 +270,6 @@ impl BridgeNet {
         serde_json::from_str(&text).wrap_err_with(|| format!("failed to read {text:?}"))
     }
 
-    /// Runs a command of a user's, and gives what a person sees.
-    ///
-    /// # Errors
-    /// Where it fails.
-    pub fn shown(&self, name: &str, args: &[&str]) -> eyre::Result<String> {
-        let mut command = self.user_command(name)?;
-        command.args(args);
-        output(command)
-    }
-
     /// Pays from the devnet's wallet of coins, and waits for the block.
     ///
     /// # Errors
@@ -309,9 +295,16 @@ impl BridgeNet {
     /// # Panics
     /// Where it does not run.
     pub async fn status(&self, member: Member) -> Value {
-        let url = format!("http://{}/status", self.committee.status_address(member));
-        let answer = reqwest::get(&url).await.expect("the member answers");
-        answer.json().await.expect("a status")
+        let (_, text) = self
+            .listener(member)
+            .get("status")
+            .await
+            .expect("the member answers");
+        serde_json::from_str(&text).expect("a status")
+    }
+
+    fn listener(&self, member: Member) -> ChallengerListener {
+        ChallengerListener::new(self.committee.status_address(member))
     }
 
     /// Starts a member's daemon.

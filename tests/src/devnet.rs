@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eyre::{WrapErr, bail, eyre};
+use bitsect_node::devnet::program::find_program;
+use eyre::{WrapErr, bail};
 
 /// How long a devnet may take to say that it is ready: Bitcoin Core and a hundred blocks on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(240);
@@ -191,23 +192,10 @@ impl Devnet {
 
 /// The node's program: `BITSECT_NODE_EXE`, else the one that cargo built beside this test.
 fn node_program() -> eyre::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("BITSECT_NODE_EXE") {
-        return Ok(path.into());
+    match std::env::var_os("BITSECT_NODE_EXE") {
+        Some(path) => Ok(path.into()),
+        None => find_program("bitsect-node"),
     }
-    let test = std::env::current_exe().wrap_err("failed to find this program")?;
-    // target/<profile>/deps/<test>
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .ok_or_else(|| eyre!("{} is in no target folder", test.display()))?;
-    let program = profile.join("bitsect-node");
-    if !program.exists() {
-        bail!(
-            "{} is not built: run cargo build -p bitsect-node",
-            program.display()
-        );
-    }
-    Ok(program)
 }
 
 /// Keeps the end of a stream, and passes its lines on while somebody listens.

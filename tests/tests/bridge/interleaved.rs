@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::built::built;
-use crate::steps::{User, run, sums, text};
+use crate::steps::{User, fee, run, sums, text};
 
 /// Pairs of a deposit and a withdrawal.
 const PAIRS: usize = 100;
@@ -19,19 +19,9 @@ const SLOTS: u32 = 8;
 /// Coins of the user's: one for each deposit that waits for a block.
 const COINS: u64 = 60;
 
-/// Sends a deposit, and waits for nothing.
+/// Sends a deposit to itself, and gives what the user has spent.
 fn send(net: &BridgeNet, user: &User, sats: u64) -> u64 {
-    let amount = format!("{sats}sats");
-    let args = [
-        "deposit",
-        "send",
-        "--to",
-        user.account.as_str(),
-        "--amount",
-        amount.as_str(),
-    ];
-    let sent = run(net, user.name, &args);
-    sats + sent["feeSats"].as_u64().expect("a fee")
+    sats + fee(&user.send(net, &user.account, sats, &[]))
 }
 
 /// Drops up to three blocks, and mines one more than these without what waits.

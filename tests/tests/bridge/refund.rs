@@ -8,26 +8,12 @@ use bitsect_tests::until;
 use serde_json::{Value, json};
 
 use crate::built::built;
-use crate::steps::{SAT, User, run, sums, text, until_sums};
+use crate::steps::{SAT, User, fee, run, sums, text, until_sums};
 
 const SATS: u64 = 1_000_000;
 const MONEY: u64 = 5_000_000;
 /// L1 blocks behind which what a node has derived is final to it.
 const FINAL: u32 = 6;
-
-fn send(net: &BridgeNet, user: &User) -> (String, u64) {
-    let amount = format!("{SATS}sats");
-    let args = [
-        "deposit",
-        "send",
-        "--to",
-        user.account.as_str(),
-        "--amount",
-        amount.as_str(),
-    ];
-    let sent = run(net, user.name, &args);
-    (text(&sent["outpoint"]), sent["feeSats"].as_u64().expect("a fee"))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deposit_goes_back_when_the_committee_is_gone() {
@@ -40,7 +26,8 @@ async fn a_deposit_goes_back_when_the_committee_is_gone() {
         net.stop_member(member);
         std::fs::remove_file(net.committee.key(member)).expect("the key file is there");
     }
-    let (deposit, fee) = send(&net, &alice);
+    let sent = alice.send(&net, &alice.account, SATS, &[]);
+    let deposit = text(&sent["outpoint"]);
     net.network.core.mine(1).await.expect("a block");
     let delay = u32::from(net.network.chain().params.derive.refund_delay);
     // A refund can be in the block that is `delay` blocks after the deposit's: the next one, from delay - 1 more on.
@@ -57,8 +44,7 @@ async fn a_deposit_goes_back_when_the_committee_is_gone() {
     net.network.core.mine(1).await.expect("a block");
     let status = run(&net, "alice", &["deposit", "status", &deposit]);
     assert_eq!(status["stage"], "refunded", "{status}");
-    let refund_fee = refund["feeSats"].as_u64().expect("a fee");
-    assert_eq!(alice.bitcoin(&net), MONEY - fee - refund_fee);
+    assert_eq!(alice.bitcoin(&net), MONEY - fee(&sent) - fee(&refund));
     net.network.synced(net.rpc()).await;
     assert_eq!(alice.wei(&net).await, 0);
     assert_eq!(sums(&net).await, [0; 4]);
@@ -128,7 +114,7 @@ async fn no_reorg_mints_a_deposit_that_is_refunded() {
     alice.deposit(&net, &alice.account, SATS, &[]);
     until_sums(&net, "the first deposit", [SATS, 0, 0, 0]).await;
     net.stand_still();
-    let (deposit, _) = send(&net, &alice);
+    let deposit = text(&alice.send(&net, &alice.account, SATS, &[])["outpoint"]);
     net.network.core.mine(2).await.expect("blocks");
     stage_is(&net, &deposit, "acceptInMempool").await;
     // Another miner has the deposit and not the accept: to it the committee is gone.

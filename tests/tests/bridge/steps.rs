@@ -46,13 +46,19 @@ impl User {
         user
     }
 
+    /// Sends a deposit for an account, and gives what the command says. `more` are its other options.
+    pub fn send(&self, net: &BridgeNet, to: &str, sats: u64, more: &[&str]) -> Value {
+        let amount = format!("{sats}sats");
+        let send = ["deposit", "send", "--to", to, "--amount", &amount];
+        let deposit = run(net, self.name, &[&send[..], more].concat());
+        assert_eq!(deposit["amountSats"], json!(sats), "{deposit}");
+        deposit
+    }
+
     /// Deposits for an account, waits for the mint, and gives what the command says.
     pub fn deposit(&self, net: &BridgeNet, to: &str, sats: u64, call: &[&str]) -> Value {
-        let amount = format!("{sats}sats");
-        let send = ["deposit", "send", "--to", to, "--amount", &amount, "--wait"];
-        let deposit = run(net, self.name, &[&send[..], call].concat());
+        let deposit = self.send(net, to, sats, &[&["--wait"], call].concat());
         assert_eq!(deposit["stage"], "minted", "{deposit}\n{}", net.all_logged());
-        assert_eq!(deposit["amountSats"], json!(sats), "{deposit}");
         deposit
     }
 
@@ -104,6 +110,11 @@ impl User {
 fn wei(value: &Value) -> u128 {
     let digits = text(value);
     u128::from_str_radix(digits.trim_start_matches("0x"), 16).expect("a balance")
+}
+
+/// Gives the fee of what a command has sent, in sats.
+pub fn fee(sent: &Value) -> u64 {
+    sent["feeSats"].as_u64().unwrap_or_else(|| panic!("{sent}"))
 }
 
 /// The bridge's sums as the verifier has them: vault, pending, credit, in flight.
