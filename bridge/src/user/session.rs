@@ -269,7 +269,9 @@ impl Session {
             return Ok(());
         }
         match self.broadcast(tx).await {
-            Ok(()) => {
+            // A block that came meanwhile has it: it is taken in next.
+            Ok(false) => {}
+            Ok(true) => {
                 tracing::info!(%txid, "sent a transaction that Bitcoin Core did not have");
                 self.resent.insert(txid);
             }
@@ -300,13 +302,18 @@ impl Session {
         Ok(false)
     }
 
-    /// Gives a transaction to Core; the wallet's coins in it are spent from then on.
-    pub(super) async fn broadcast(&self, tx: &Transaction) -> Result<(), UserError> {
+    /// Gives a transaction to Core; the wallet's coins in it are spent from then on. Tells whether Core takes it now: not where a
+    /// block has it.
+    pub(super) async fn broadcast(&self, tx: &Transaction) -> Result<bool, UserError> {
         self.wallet.sent([tx])?;
         match self.client().send_raw_transaction(tx).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(RpcError::Rpc {
-                code: code::VERIFY | code::VERIFY_REJECTED | code::ALREADY_IN_CHAIN,
+                code: code::ALREADY_IN_CHAIN,
+                ..
+            }) => Ok(false),
+            Err(RpcError::Rpc {
+                code: code::VERIFY | code::VERIFY_REJECTED,
                 message,
                 ..
             }) => Err(UserError::NotTaken {
