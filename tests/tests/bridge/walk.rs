@@ -78,8 +78,11 @@ impl Walk {
             let before = of(&self.ask(args));
             let printed = output(self.command(args)).unwrap_or_else(|error| panic!("{args}: {error:#}"));
             let after = of(&self.ask(args));
-            // Of one stage, and not of a moment between two.
-            if let Some(stage) = after.clone().filter(|_| before == after)
+            if before != after {
+                // What was printed is of either; the next look may be of the last stage already.
+                continue;
+            }
+            if let Some(stage) = after.clone()
                 && seen.insert(stage)
             {
                 self.note(args, &printed);
