@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use bitsect_bridge::committee::{
     Builder, CommitteeCommand, Deployment, Graph, MemberId, Party, Place, Signing, Tweak,
 };
+use bitsect_l1::regtest::free_port;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
@@ -127,15 +128,9 @@ const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 
 /// Makes three members' keys and their deployment file. Returns where they listen.
 async fn prepare(dir: &Path) -> Vec<String> {
-    // All are held until the last is chosen, so that they differ.
-    let held: Vec<_> = NAMES
-        .iter()
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    let listen: Vec<_> = held
-        .iter()
-        .map(|one| one.local_addr().unwrap().to_string())
-        .collect();
+    let listen = NAMES
+        .map(|_| format!("127.0.0.1:{}", free_port().unwrap()))
+        .to_vec();
     let mut file = format!(
         "version = 1\nnetwork = \"regtest\"\nchain = \"{}\"\n",
         "07".repeat(32)

@@ -1,10 +1,10 @@
 //! A node as a process of its own.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use bitsect_l1::regtest::free_port;
 use bitsect_node::devnet::program::find_program;
 use serde_json::json;
 
@@ -38,11 +38,6 @@ pub fn program(name: &str) -> PathBuf {
     find_program(name).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound port").port()
-}
-
 impl Node {
     /// Starts a node in a folder and waits until it answers.
     ///
@@ -62,7 +57,7 @@ impl Node {
             .append(true)
             .open(&log)
             .expect("a log file");
-        let (port, metrics_port) = (free_port(), free_port());
+        let [port, metrics_port] = [(); 2].map(|()| free_port().expect("a free port"));
         let mut command = Command::new(program("bitsect-node"));
         command
             .arg("run")

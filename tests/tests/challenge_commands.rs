@@ -5,13 +5,13 @@
 mod built;
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
 use bitsect_challenger::metrics::Status;
+use bitsect_l1::regtest::free_port;
 use bitsect_tests::{Network, NetworkOptions, Node, program, until};
 use serde_json::{Value, json};
 
@@ -62,8 +62,7 @@ impl Drop for Process {
 }
 
 fn address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound port").to_string()
+    format!("127.0.0.1:{}", free_port().expect("a free port"))
 }
 
 fn done(command: &mut Command) -> String {

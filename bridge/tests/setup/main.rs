@@ -8,7 +8,6 @@ mod node;
 mod process;
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +25,7 @@ use bitsect_bridge::setup::{
 use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
-use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
+use bitsect_l1::regtest::{Bitcoind, RegtestConfig, free_port};
 use bitsect_vm::derive::redemption_script;
 use process::{Daemon, output};
 use serde_json::Value;
@@ -55,16 +54,12 @@ impl World {
         config.args.push("-acceptnonstdtxn=0".to_owned());
         let core = Bitcoind::start(config).await.unwrap();
         core.mine(1).await.unwrap();
-        let held: Vec<_> = (0..4)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
         Self {
             dir: dir.to_owned(),
             start: core.tip().await.unwrap(),
             core,
-            listen: held
-                .iter()
-                .map(|one| one.local_addr().unwrap().to_string())
+            listen: (0..4)
+                .map(|_| format!("127.0.0.1:{}", free_port().unwrap()))
                 .collect(),
         }
     }
@@ -142,7 +137,7 @@ impl World {
         let (height, hash) = (self.start.height, hex::encode(self.start.hash.to_byte_array()));
         let chain = format!(
             "version = 1\nname = \"test\"\n[execution]\nchain_id = 77\n[derive]\nnetwork = \"regtest\"\n\
-             vault_key = \"0x{}\"\ndeposit_window = 10\nrefund_delay = 20\nsequencing_window = 50\nmin_deposit = 10000\n\
+             vault_key = \"0x{}\"\nrefund_delay = 20\nsequencing_window = 50\nmin_deposit = 10000\n\
              [derive.genesis_l1]\nheight = {height}\nhash = \"0x{hash}\"\n",
             key.trim(),
         );

@@ -1,10 +1,10 @@
 //! A challenger as a process of its own.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use bitsect_l1::regtest::free_port;
 use bitsect_tests::{ChallengerListener, Network, program};
 
 /// A running challenger that only watches. Dropping it kills the process; its folder stays.
@@ -12,11 +12,6 @@ pub struct Watch {
     process: Child,
     /// Where it listens.
     pub listener: ChallengerListener,
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound port").port()
 }
 
 /// A command of the challenger with the options that find chain and Bitcoin Core.
@@ -44,7 +39,7 @@ impl Watch {
             .append(true)
             .open(&log)
             .expect("a log file");
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = format!("127.0.0.1:{}", free_port().expect("a free port"));
         let process = command(network, "watch", dir)
             .args(["--metrics-listen", &address])
             .args(options)

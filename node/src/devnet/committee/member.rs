@@ -1,9 +1,9 @@
 //! Who the members are, and where they listen.
 
 use std::fmt;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
+use bitsect_l1::regtest::free_port;
 use eyre::{WrapErr, eyre};
 use serde::Deserialize;
 
@@ -60,8 +60,10 @@ pub(super) struct Ports {
 /// Takes two ports for each member from the first one on; free ones where it is 0.
 pub(super) fn ports(members: usize, first: u16) -> eyre::Result<Vec<Ports>> {
     let count = u16::try_from(2 * members).wrap_err("failed to find ports for so many members")?;
-    let ports = if first == 0 {
-        free_ports(count)?
+    let ports: Vec<u16> = if first == 0 {
+        let free = (0..count).map(|_| free_port());
+        free.collect::<std::io::Result<_>>()
+            .wrap_err("failed to find a port")?
     } else {
         (0..count).map(|offset| first.saturating_add(offset)).collect()
     };
@@ -70,17 +72,6 @@ pub(super) fn ports(members: usize, first: u16) -> eyre::Result<Vec<Ports>> {
     Ok(pairs
         .map(|(&committee, &status)| Ports { committee, status })
         .collect())
-}
-
-fn free_ports(count: u16) -> eyre::Result<Vec<u16>> {
-    let mut listeners = Vec::new();
-    for _ in 0..count {
-        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).wrap_err("failed to find a port")?);
-    }
-    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
-    ports
-        .collect::<std::io::Result<_>>()
-        .wrap_err("failed to read a port")
 }
 
 /// What of a member's entry says where it is.
