@@ -90,7 +90,6 @@ fn params() -> ChainParams {
             vault_key: B256::repeat_byte(1),
             sequencing_window: 100,
             reveal_timeout: 50,
-            deposit_window: 100,
             refund_delay: 144,
             min_deposit: 10_000,
             max_drift: 600,

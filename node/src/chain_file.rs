@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the file's form and of what its hash covers.
 const VERSION: u32 = 1;
+/// Least blocks before a refund: members accept in the first half of them.
+const MIN_REFUND_DELAY: u32 = 2;
 /// What the hashed bytes begin with, so that they are nothing else's.
 const HASH_TAG: &[u8] = b"bitsect chain parameters 1\0";
 
@@ -92,7 +94,6 @@ struct DeriveForm {
     vault_key: B256,
     sequencing_window: u32,
     reveal_timeout: u32,
-    deposit_window: u32,
     refund_delay: u16,
     min_deposit: u64,
     max_drift: u64,
@@ -208,8 +209,8 @@ impl ChainFile {
         check(
             "derive.refund_delay",
             delay,
-            delay > derive.deposit_window,
-            "more than derive.deposit_window",
+            delay >= MIN_REFUND_DELAY,
+            "at least 2",
         )?;
         let forced = derive.forced_gas_limit;
         let limit = execution.gas_limit.unwrap_or(genesis.gas_limit);
@@ -324,7 +325,6 @@ impl ChainFile {
             vault_key,
             sequencing_window,
             reveal_timeout,
-            deposit_window,
             refund_delay,
             min_deposit,
             max_drift,
@@ -351,7 +351,6 @@ impl ChainFile {
                 vault_key,
                 sequencing_window,
                 reveal_timeout,
-                deposit_window,
                 refund_delay,
                 min_deposit,
                 max_drift,
@@ -393,7 +392,6 @@ impl ChainFile {
             vault_key: form_of.vault_key,
             sequencing_window: form_of.sequencing_window,
             reveal_timeout: form_of.reveal_timeout,
-            deposit_window: form_of.deposit_window,
             refund_delay: form_of.refund_delay,
             min_deposit: form_of.min_deposit,
             max_drift: form_of.max_drift,

@@ -158,7 +158,6 @@ impl NewChain {
             vault_key: self.vault_key,
             sequencing_window: self.sequencing_window,
             reveal_timeout: 36,
-            deposit_window: 144,
             refund_delay: 288,
             min_deposit: 10_000,
             max_drift: self.max_drift,

@@ -37,6 +37,8 @@ pub struct BridgeOptions {
     pub move_timeout_blocks: u16,
     /// Blocks within which a claim is challenged.
     pub challenge_window_blocks: u16,
+    /// Blocks behind which a deposit can be taken back; members sign its accept in the first half of them.
+    pub refund_delay: u16,
 }
 
 impl Default for BridgeOptions {
@@ -49,6 +51,7 @@ impl Default for BridgeOptions {
             listen: false,
             move_timeout_blocks: 6,
             challenge_window_blocks: 6,
+            refund_delay: 288,
         }
     }
 }
@@ -131,6 +134,7 @@ impl BridgeNet {
         let network = crate::Network::start(NetworkOptions {
             vault_key: Some(committee.vault_key()?),
             listen: options.listen,
+            refund_delay: Some(options.refund_delay),
             ..NetworkOptions::default()
         })
         .await;

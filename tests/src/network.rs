@@ -18,6 +18,8 @@ use crate::{Node, Role, Rpc, until};
 pub struct NetworkOptions {
     /// L1 blocks of the sequencing window.
     pub sequencing_window: Option<u32>,
+    /// L1 blocks behind which a deposit can be taken back.
+    pub refund_delay: Option<u16>,
     /// Whether other Bitcoin Cores can connect.
     pub listen: bool,
     /// Milliseconds between two blocks of the sequencer under load; short by default, so that tests wait little.
@@ -56,6 +58,9 @@ impl Network {
         if let Some(window) = options.sequencing_window {
             file.params.derive.sequencing_window = window;
             file.params.derive.reveal_timeout = file.params.derive.reveal_timeout.min(window);
+        }
+        if let Some(delay) = options.refund_delay {
+            file.params.derive.refund_delay = delay;
         }
         let chain_file = dir.path().join("test.chain.toml");
         file.write_new(&chain_file).expect("the chain file is written");

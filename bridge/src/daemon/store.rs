@@ -3,7 +3,7 @@
 //! One redb file. `signed`: a key path (the deployment's 32 bytes, then slot, pair, step and value, 4 bytes each,
 //! big-endian) -> the value; nothing is ever changed or removed. `seen`: slot, height and place in the block (4 bytes each,
 //! big-endian) -> the transaction. `blocks`: height -> hash. `pledges`: an output (txid in internal byte order, then its number,
-//! 4 bytes, little-endian) -> what we let it be spent for (1 byte), never changed, and removed only where nothing came of it.
+//! 4 bytes, little-endian) -> what we let it be spent for (1 byte), never changed, and removed where nothing came of it.
 //! `redemptions`: an output that is pledged to a redemption -> the newest transaction that redeems with it. `meta`: `format` = 1,
 //! `deployment`.
 
@@ -45,8 +45,8 @@ pub struct Seen {
     pub transaction: Transaction,
 }
 
-/// What a member lets an output be spent for. Of a vault output it is one thing for good: one that is assigned and moved as well
-/// would be lost to the operator that it is assigned to.
+/// What a member lets an output be spent for. Of a vault output it is one thing: one that is assigned and moved as well costs the
+/// operator a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Pledge {
@@ -181,7 +181,7 @@ impl DaemonStore {
         Ok(transaction.transpose()?)
     }
 
-    /// Releases outputs that are pledged to something of which nothing came: nobody has seen what would spend them.
+    /// Releases outputs that are pledged to something of which nothing came.
     ///
     /// # Errors
     /// Where the file fails; then nothing is released.

@@ -41,20 +41,18 @@ pub enum Stage {
     WaitingForAccept {
         /// What the accept will be.
         accept_txid: Txid,
-        /// The last height at which it counts.
-        last_height: u32,
+        /// The height after which members ask for it no more.
+        members_sign_until_height: u32,
         /// Blocks until then.
         blocks_left: u32,
-        /// The height after which members sign none.
-        members_sign_until_height: u32,
     },
     /// The accept waits for a block.
     AcceptInMempool {
         /// The accept.
         accept_txid: Txid,
-        /// The last height at which it counts.
-        last_height: u32,
-        /// Blocks until then.
+        /// The first height at which the deposit can be refunded instead.
+        refund_height: u32,
+        /// Blocks until a refund can be sent.
         blocks_left: u32,
     },
     /// The accept is in a block; the mint on L2 is waited for.
@@ -81,16 +79,7 @@ pub enum Stage {
         /// Whether the L2 transaction succeeded.
         success: Option<bool>,
     },
-    /// The accept came too late and minted nothing.
-    AcceptedTooLate {
-        /// The accept.
-        accept_txid: Txid,
-        /// Its height.
-        accept_height: u32,
-        /// The last height at which it would have counted.
-        last_height: u32,
-    },
-    /// Nobody can accept it any more; the refund is waited for.
+    /// Members ask for its accept no more; the refund is waited for. An accept that was signed still mints.
     Expired {
         /// The first height at which it can be refunded.
         refund_height: u32,
@@ -130,11 +119,7 @@ impl Stage {
     pub const fn is_end(&self) -> bool {
         matches!(
             self,
-            Self::Lost { .. }
-                | Self::Minted { .. }
-                | Self::AcceptedTooLate { .. }
-                | Self::Refunded { .. }
-                | Self::Spent { .. }
+            Self::Lost { .. } | Self::Minted { .. } | Self::Refunded { .. } | Self::Spent { .. }
         )
     }
 
@@ -185,27 +170,26 @@ pub fn stage(terms: &Terms, outpoint: OutPoint, deposit: &Deposit, around: &Arou
             },
         };
     };
-    let last_height = height.saturating_add(terms.deposit_window);
-    let refund_height = height.saturating_add(terms.refund_delay.into());
+    let refund_height = terms.refund_height(height);
     if let Some(spend) = deposit.spend {
-        return spent_stage(deposit.counts, spend, last_height, around);
+        return spent_stage(deposit.counts, spend, around);
     }
-    let in_time = next <= last_height && deposit.counts;
     match around.mempool.spend {
         Some((refund_txid, SpendKind::Refund)) => return Stage::RefundInMempool { refund_txid },
-        Some((accept_txid, SpendKind::Accept { .. })) if in_time => {
+        Some((accept_txid, SpendKind::Accept { .. })) if deposit.counts && next < refund_height => {
             return Stage::AcceptInMempool {
                 accept_txid,
-                last_height,
-                blocks_left: last_height - around.tip,
+                refund_height,
+                blocks_left: refund_height - next,
             };
         }
         _ => {}
     }
+    let members_sign_until_height = terms.accept_until(height);
     let confirmations = depth(height);
     if next >= refund_height {
         Stage::Refundable { refund_height }
-    } else if !in_time {
+    } else if !deposit.counts || around.tip > members_sign_until_height {
         Stage::Expired {
             refund_height,
             blocks_left: refund_height - next,
@@ -219,15 +203,14 @@ pub fn stage(terms: &Terms, outpoint: OutPoint, deposit: &Deposit, around: &Arou
     } else {
         Stage::WaitingForAccept {
             accept_txid: accept_txid(terms, outpoint, deposit.amount),
-            last_height,
-            blocks_left: last_height - around.tip,
-            members_sign_until_height: height.saturating_add(terms.deposit_window / 2),
+            members_sign_until_height,
+            blocks_left: members_sign_until_height - around.tip,
         }
     }
 }
 
 /// Tells where a deposit stands that a block has spent.
-fn spent_stage(counts: bool, spend: Spend, last_height: u32, around: &Around) -> Stage {
+fn spent_stage(counts: bool, spend: Spend, around: &Around) -> Stage {
     let (txid, at) = (spend.txid, spend.height);
     let confirmations = around.tip.saturating_add(1).saturating_sub(at);
     match (spend.kind, &around.minted) {
@@ -244,11 +227,7 @@ fn spent_stage(counts: bool, spend: Spend, last_height: u32, around: &Around) ->
             transaction_hash: minted.transaction_hash,
             success: minted.success,
         },
-        (SpendKind::Accept { .. }, None) if at > last_height || !counts => Stage::AcceptedTooLate {
-            accept_txid: txid,
-            accept_height: at,
-            last_height,
-        },
+        (SpendKind::Accept { .. }, None) if !counts => Stage::Spent { txid, height: at },
         (SpendKind::Accept { .. }, None) => Stage::Accepted {
             accept_txid: txid,
             accept_height: at,
@@ -279,21 +258,21 @@ impl fmt::Display for Stage {
             ),
             Self::WaitingForAccept {
                 accept_txid,
-                last_height,
-                blocks_left,
                 members_sign_until_height,
+                blocks_left,
             } => write!(
                 f,
-                "waiting for the members' accept, transaction {accept_txid}: it counts until height {last_height}, \
-                 {blocks_left} blocks left; members sign until height {members_sign_until_height}"
+                "waiting for the members' accept, transaction {accept_txid}: they sign it until height \
+                 {members_sign_until_height}, {blocks_left} blocks left"
             ),
             Self::AcceptInMempool {
                 accept_txid,
-                last_height,
+                refund_height,
                 blocks_left,
             } => write!(
                 f,
-                "accept {accept_txid} is in the mempool: it counts until height {last_height}, {blocks_left} blocks left"
+                "accept {accept_txid} is in the mempool: waiting for a block; else refundable in {blocks_left} blocks, \
+                 at height {refund_height}"
             ),
             later => later.fmt_later(f),
         }
@@ -301,7 +280,7 @@ impl fmt::Display for Stage {
 }
 
 impl Stage {
-    /// Writes the stages from the accept or the end of the window on.
+    /// Writes the stages from the accept or the wait for a refund on.
     fn fmt_later(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted {
@@ -336,14 +315,6 @@ impl Stage {
                     _ => Ok(()),
                 }
             }
-            Self::AcceptedTooLate {
-                accept_txid,
-                accept_height,
-                last_height,
-            } => write!(
-                f,
-                "accepted by {accept_txid} at height {accept_height}, after height {last_height}: it minted nothing"
-            ),
             Self::Expired {
                 refund_height,
                 blocks_left,
@@ -427,8 +398,8 @@ mod tests {
             (1_000, "confirming"),
             (1_004, "confirming"),
             (1_005, "waitingForAccept"),
-            (1_099, "waitingForAccept"),
-            (1_100, "expired"),
+            (1_100, "waitingForAccept"),
+            (1_101, "expired"),
             (1_198, "expired"),
             (1_199, "refundable"),
         ] {
@@ -444,8 +415,8 @@ mod tests {
         let mut seen = at(1_010);
         seen.mempool.spend = Some((txid, SpendKind::Accept { vout: 0 }));
         assert_eq!(name(&made, &seen), "acceptInMempool");
-        seen.tip = 1_100;
-        assert_eq!(name(&made, &seen), "expired");
+        seen.tip = 1_198;
+        assert_eq!(name(&made, &seen), "acceptInMempool");
         seen.tip = 1_199;
         assert_eq!(name(&made, &seen), "refundable");
         seen.mempool.spend = Some((txid, SpendKind::Refund));
@@ -459,8 +430,12 @@ mod tests {
             deposit(Some(1_000), Some(Spend { txid, kind, height }))
         };
         let accept = SpendKind::Accept { vout: 0 };
-        assert_eq!(name(&spent(accept, 1_100), &at(1_300)), "accepted");
-        assert_eq!(name(&spent(accept, 1_101), &at(1_300)), "acceptedTooLate");
+        assert_eq!(name(&spent(accept, 1_250), &at(1_300)), "accepted");
+        let ignored = Deposit {
+            counts: false,
+            ..spent(accept, 1_100)
+        };
+        assert_eq!(name(&ignored, &at(1_300)), "spent");
         assert_eq!(name(&spent(SpendKind::Refund, 1_200), &at(1_300)), "refunded");
         assert_eq!(name(&spent(SpendKind::Other, 1_200), &at(1_300)), "spent");
         let mut minted = at(1_300);
@@ -493,9 +468,10 @@ mod tests {
                     prop_assert_eq!(order(&look(tip + blocks_left - 1)), 2);
                     prop_assert_eq!(refund_height, tip + blocks_left + 1);
                 }
-                Stage::WaitingForAccept { blocks_left, last_height, .. } => {
-                    prop_assert_eq!(order(&look(tip + blocks_left)), 2);
-                    prop_assert_eq!(last_height, tip + blocks_left);
+                Stage::WaitingForAccept { blocks_left, members_sign_until_height, .. } => {
+                    prop_assert_eq!(order(&look(tip + blocks_left)), 1);
+                    prop_assert_eq!(order(&look(tip + blocks_left + 1)), 2);
+                    prop_assert_eq!(members_sign_until_height, tip + blocks_left);
                 }
                 _ => {}
             }

@@ -26,8 +26,6 @@ pub struct Terms {
     pub network: Network,
     /// The key of all members.
     pub vault_key: XOnlyPublicKey,
-    /// L1 blocks after a deposit within which its accept counts.
-    pub deposit_window: u32,
     /// L1 blocks after which a deposit can be taken back.
     pub refund_delay: u16,
     /// L1 blocks within which what is forced by Bitcoin is on L2.
@@ -56,7 +54,6 @@ struct ExecutionForm {
 struct DeriveForm {
     network: L1Network,
     vault_key: B256,
-    deposit_window: u32,
     refund_delay: u16,
     sequencing_window: u32,
     min_deposit: u64,
@@ -99,12 +96,6 @@ impl Terms {
                 derive.vault_key
             )
         })?;
-        if u32::from(derive.refund_delay) <= derive.deposit_window {
-            return Err(format!(
-                "derive.refund_delay: expected more than derive.deposit_window, {}, got {}",
-                derive.deposit_window, derive.refund_delay
-            ));
-        }
         let hash = BlockHash::from_byte_array(derive.genesis_l1.hash.0);
         Ok(Self {
             name,
@@ -116,7 +107,6 @@ impl Terms {
                 L1Network::Regtest => Network::Regtest,
             },
             vault_key,
-            deposit_window: derive.deposit_window,
             refund_delay: derive.refund_delay,
             sequencing_window: derive.sequencing_window,
             min_deposit: Amount::from_sat(derive.min_deposit),
@@ -134,6 +124,17 @@ impl Terms {
             &self.vault_key.serialize(),
         ];
         Digest::tagged("bitsect/user/chain", &parts)
+    }
+
+    /// Gives the last height at which members ask for the accept of a deposit of this height: one that is signed then has as long
+    /// again before it races with the refund.
+    pub fn accept_until(&self, deposit: u32) -> u32 {
+        deposit.saturating_add(u32::from(self.refund_delay) / 2)
+    }
+
+    /// Gives the height of the first block that may hold the refund of a deposit of this height.
+    pub fn refund_height(&self, deposit: u32) -> u32 {
+        deposit.saturating_add(self.refund_delay.into())
     }
 
     /// Gives the script of vault outputs.
@@ -155,7 +156,6 @@ pub(super) mod tests {
             vault_key: "cc8a4bc64d897bddc5fbc2f670f7a8ba0b386779106cf1223c6fc5d7cd6fc115"
                 .parse()
                 .unwrap(),
-            deposit_window: 100,
             refund_delay: 200,
             sequencing_window: 50,
             min_deposit: Amount::from_sat(10_000),

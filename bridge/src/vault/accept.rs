@@ -16,19 +16,14 @@ pub fn due_accepts<'v>(
     store: &DaemonStore,
     (tip, confirmations): (u32, u32),
 ) -> Result<Vec<(OutPoint, &'v OpenDeposit)>, DaemonStoreError> {
-    let window = vault.terms().deposit_window;
+    let terms = vault.terms();
     let is_due = |deposit: &OpenDeposit| {
-        tip + 1 >= deposit.height + confirmations
-            // One that is confirmed too late mints nothing: it is not signed when that might happen.
-            && tip <= deposit.height + window / 2
+        tip + 1 >= deposit.height + confirmations && tip <= terms.accept_until(deposit.height)
     };
-    let mut open: Vec<(OutPoint, &OpenDeposit)> = vault
-        .deposits()
-        .filter(|(_, deposit)| deposit.spent.is_none() && tip <= deposit.height + window)
-        .map(|(outpoint, deposit)| (*outpoint, deposit))
-        .collect();
-    // So that members ask for the same first.
-    open.sort_by_key(|(outpoint, deposit)| (deposit.height, *outpoint));
+    let open = vault.open_deposits();
+    // Their order is the same for all members, so they ask for the same first.
+    let mut open: Vec<(OutPoint, &OpenDeposit)> =
+        open.map(|(outpoint, deposit)| (*outpoint, deposit)).collect();
     let Some(max) = params.max_vault_sats.map(Amount::from_sat) else {
         open.retain(|(_, deposit)| is_due(deposit));
         return Ok(open);
@@ -57,18 +52,18 @@ pub fn due_accepts<'v>(
     Ok(due)
 }
 
-/// Gives those of some transactions that spend a deposit, and that the next block comes too late for.
+/// Gives those of some transactions that spend a deposit whose refund the next block may hold.
 pub(super) fn late_accepts<'t>(
     vault: &VaultState,
     transactions: impl Iterator<Item = &'t Transaction>,
     tip: u32,
 ) -> Vec<Txid> {
-    let window = vault.terms().deposit_window;
+    let terms = vault.terms();
     let is_late = |transaction: &&Transaction| {
         let mut inputs = transaction.input.iter();
         inputs.any(|input| {
             let deposit = vault.deposit(&input.previous_output);
-            deposit.is_some_and(|deposit| tip >= deposit.height + window)
+            deposit.is_some_and(|deposit| tip + 1 >= terms.refund_height(deposit.height))
         })
     };
     transactions
@@ -97,7 +92,7 @@ mod tests {
     fn deposits_are_due_when_they_are_deep_and_early() {
         let mut world = Fixture::new(vec![]);
         let deposit = world.deposit(1, 50_000, 10);
-        for (tip, is_due) in [(14, false), (15, true), (60, true), (61, false)] {
+        for (tip, is_due) in [(14, false), (15, true), (110, true), (111, false)] {
             for max in [None, Some(50_000)] {
                 assert_eq!(due(&world, max, tip).contains(&deposit), is_due, "{tip} {max:?}");
             }
@@ -107,13 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn an_accept_is_late_when_the_next_block_is_behind_the_window() {
+    fn an_accept_is_late_when_the_next_block_may_hold_the_refund() {
         let mut world = Fixture::new(vec![]);
         let accept = spending(world.deposit(1, 50_000, 10), vec![]);
         let other = spending(outpoint(9, 0), vec![]);
         let late = |tip| late_accepts(&world.vault, [&accept, &other].into_iter(), tip);
-        assert_eq!(late(109), []);
-        assert_eq!(late(110), [accept.compute_txid()]);
+        assert_eq!(late(208), []);
+        assert_eq!(late(209), [accept.compute_txid()]);
     }
 
     #[test]
@@ -145,11 +140,10 @@ mod tests {
         assert_eq!(due(&world, max, 45), [second]);
         assert_eq!(world.store.pledge(&[first], Pledge::Accept).unwrap(), None);
         assert_eq!(due(&world, max, 45), [first, second]);
-        // In the second half of the window nobody asks for it any more, but it may be on its way.
-        let third = world.deposit(3, 50_000, 70);
-        assert_eq!(due(&world, max, 75), [second]);
-        assert_eq!(due(&world, Some(110_000), 110), []);
-        // Behind the window it mints nothing, and takes no room.
-        assert_eq!(due(&world, Some(110_000), 111), [third]);
+        // Later nobody asks for it any more, but it may be on its way until the deposit is spent.
+        let third = world.deposit(3, 50_000, 120);
+        assert_eq!(due(&world, max, 125), [second]);
+        assert_eq!(due(&world, Some(110_000), 160), []);
+        assert_eq!(due(&world, Some(160_000), 160), [third]);
     }
 }

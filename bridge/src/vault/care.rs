@@ -1,7 +1,7 @@
 //! Which vault outputs are split, and which are merged: each member derives it from Bitcoin alone.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::{Amount, OutPoint, Transaction};
 use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script};
@@ -15,6 +15,10 @@ use crate::params::{MERGED_OUTPUTS, VaultParams};
 /// Blocks, from where a move can be asked for, for which operators leave its inputs alone: without them members would race, and
 /// with a member that is gone for good the outputs must be of use nevertheless.
 pub const CARE_BLOCKS: u32 = 30;
+
+/// Blocks, from where a move can be asked for, after which an operator uses an output although it may have signed its move: a member
+/// that is gone locks nothing for good. Where the move comes after all, the chain gives the credit back, and a ticket is lost.
+pub const ABANDONED_BLOCKS: u32 = 144;
 
 /// Vault outputs that become others of the same sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +103,11 @@ fn split(amount: Amount, above: Amount) -> Vec<Amount> {
 /// The vault as an operator may use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usable {
-    /// Outputs that can be assigned now, in the order in which they are wanted: first those that are pledged to it, then the
-    /// largest.
+    /// Outputs that can be assigned now, in the order in which they are wanted: first those that are pledged to it, last those
+    /// that are abandoned, of each the largest.
     pub assignable: Vec<(OutPoint, Amount)>,
+    /// Those of them whose move may be signed and did not come.
+    pub abandoned: BTreeSet<OutPoint>,
     /// Amounts that can be assigned now, once they are deep, or once the moves are done.
     pub amounts: Vec<Amount>,
 }
@@ -128,7 +134,8 @@ pub fn moves_of(
 }
 
 /// Gives what of the vault an operator may have assigned: what is free, or was assigned in vain, and so deep that its assignment
-/// comes behind it in any case; nothing whose move it may have signed, and nothing that is about to be moved.
+/// comes behind it in any case; nothing that is about to be moved, and nothing whose move it may have signed, unless that was
+/// abandoned.
 ///
 /// # Errors
 /// Where the file fails.
@@ -145,17 +152,36 @@ pub fn usable(
         .collect();
     let inputs = reserved.iter().flat_map(|one| &one.inputs);
     let inputs: BTreeSet<OutPoint> = inputs.map(|(outpoint, _)| *outpoint).collect();
+    let since = moves.iter().flat_map(|one| {
+        let outpoints = one.inputs.iter().map(|(outpoint, _)| *outpoint);
+        outpoints.map(|outpoint| (outpoint, one.since()))
+    });
+    let since: BTreeMap<OutPoint, u32> = since.collect();
+    let is_abandoned = |outpoint: &OutPoint, output: &VaultOutput| {
+        let since = since.get(outpoint).copied().unwrap_or(output.height);
+        tip >= since + confirmations + ABANDONED_BLOCKS
+    };
     let mut usable = Usable::default();
     let mut wanted = Vec::new();
     for (outpoint, output) in vault.free().chain(vault.refused(counted)) {
         let pledged = store.pledged(outpoint)?;
-        if inputs.contains(outpoint) || pledged == Some(Pledge::Move) {
+        if inputs.contains(outpoint) {
             continue;
+        }
+        if pledged == Some(Pledge::Move) {
+            if !is_abandoned(outpoint, output) {
+                continue;
+            }
+            usable.abandoned.insert(*outpoint);
         }
         usable.amounts.push(output.amount);
         if tip + 1 >= output.height + confirmations {
-            let is_pledged = pledged == Some(Pledge::Assignment);
-            wanted.push((!is_pledged, Reverse(output.amount), *outpoint));
+            let rank = match pledged {
+                Some(Pledge::Assignment) => 0,
+                Some(Pledge::Move) => 2,
+                _ => 1,
+            };
+            wanted.push((rank, Reverse(output.amount), *outpoint));
         }
     }
     wanted.sort_unstable();
@@ -283,6 +309,32 @@ mod tests {
         assert_eq!(assignable(&world, 28), [outputs[1], outputs[2], outputs[0]]);
         world.store.pledge(&outputs[..1], Pledge::Assignment).unwrap();
         assert_eq!(assignable(&world, 28), [outputs[0], outputs[1], outputs[2]]);
+    }
+
+    #[test]
+    fn an_output_whose_move_does_not_come_is_of_use_again() {
+        let mut world = Fixture::new(vec![]);
+        let [large, free] = [(1, 90_000, 20), (2, 50_000, 60)].map(|(number, sats, height)| {
+            let deposit = world.deposit(number, sats, height - 5);
+            world.accept(deposit, sats, height)
+        });
+        world.store.pledge(&[large], Pledge::Move).unwrap();
+        let split = VaultParams {
+            split_above_sats: Some(80_000),
+            ..VaultParams::default()
+        };
+        // Where it is still to be split, and where something else has made that needless.
+        for params in [split, VaultParams::default()] {
+            let at =
+                |tip| usable(&world.vault, &params, &world.store, (tip, 6, &Counted::default())).unwrap();
+            let early = at(20 + 6 + ABANDONED_BLOCKS - 1);
+            assert_eq!(early.assignable, [(free, Amount::from_sat(50_000))]);
+            assert_eq!(early.abandoned, BTreeSet::new());
+            let late = at(20 + 6 + ABANDONED_BLOCKS);
+            let outpoints = late.assignable.iter().map(|(outpoint, _)| *outpoint);
+            assert_eq!(outpoints.collect::<Vec<_>>(), [free, large]);
+            assert_eq!(late.abandoned, BTreeSet::from([large]));
+        }
     }
 
     #[test]

@@ -52,7 +52,6 @@ impl Fixture {
             chain_id: 7,
             network: Network::Regtest,
             vault_key: key.x_only_public_key().0,
-            deposit_window: 100,
             refund_delay: 200,
             sequencing_window: 50,
             min_deposit: Amount::from_sat(10_000),

@@ -231,7 +231,7 @@ impl Keeper {
             root: deposit.order.spend_info(terms).merkle_root(),
             pledge: Pledge::Accept,
             turn: deposit.height + self.confirmations,
-            deadline: deposit.height + terms.deposit_window,
+            deadline: terms.refund_height(deposit.height) - 1,
             why: "all members have signed the ways out of it",
         })
     }
@@ -299,7 +299,7 @@ impl Keeper {
         let Some(vault) = core.vault() else {
             return Ok(());
         };
-        // From here on it would mint nothing, and stand in the way of the refund.
+        // From here on it would stand in the way of the refund.
         let late = late_accepts(vault, core.open_transactions(), core.tip());
         let outgoing = self.look(vault, core.store(), core.tip())?;
         late.iter().try_for_each(|txid| core.cancel(txid))?;

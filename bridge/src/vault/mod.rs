@@ -20,7 +20,7 @@ mod view;
 const PATIENCE: u32 = 144;
 
 pub use accept::due_accepts;
-pub use care::{CARE_BLOCKS, Usable, VaultMove, due_moves, moves_of, usable};
+pub use care::{ABANDONED_BLOCKS, CARE_BLOCKS, Usable, VaultMove, due_moves, moves_of, usable};
 pub use keeper::{Keeper, Keeping};
 pub use operator::{Bank, BankError, Ripe};
 pub use payout::{PayoutError, Payouts};

@@ -281,10 +281,14 @@ impl Bank {
         }
         let credit = Amount::from_sat(self.chain.credit(&self.payouts.operator()).await?);
         let fits = |amount: Amount| amount <= credit && amount >= self.least_claim;
-        let mut outputs = self.usable(core, vault)?.assignable;
-        outputs.retain(|(_, amount)| fits(*amount));
+        let Usable {
+            mut assignable,
+            abandoned,
+            ..
+        } = self.usable(core, vault)?;
+        assignable.retain(|(_, amount)| fits(*amount));
         let secp = Secp256k1::new();
-        for (outpoint, amount) in outputs {
+        for (outpoint, amount) in assignable {
             let Some((graph, signatures)) = self.graph(core, outpoint, amount).await? else {
                 continue;
             };
@@ -294,6 +298,9 @@ impl Bank {
             else {
                 continue;
             };
+            if abandoned.contains(&outpoint) {
+                core.store().release(&[outpoint], Pledge::Move)?;
+            }
             // Kept before anybody sees it: from now on we sign no move of the output.
             if core.store().pledge(&[outpoint], Pledge::Assignment)?.is_some() {
                 continue;

@@ -52,7 +52,7 @@ pub struct VaultState {
     terms: Terms,
     tickets: Vec<Option<OutPoint>>,
     deposits: BTreeMap<OutPoint, OpenDeposit>,
-    /// Deposits that derivation has open, by height.
+    /// Those that derivation has open, by height.
     open: BTreeSet<(u32, OutPoint)>,
     outputs: BTreeMap<OutPoint, VaultOutput>,
     assignments: BTreeMap<OutPoint, Assigned>,
@@ -96,6 +96,12 @@ impl VaultState {
     /// Gives deposits, also those that came to an end.
     pub fn deposits(&self) -> impl Iterator<Item = (&OutPoint, &OpenDeposit)> {
         self.deposits.iter()
+    }
+
+    /// Gives the deposits that derivation has open, in the order of their heights.
+    pub fn open_deposits(&self) -> impl Iterator<Item = (&OutPoint, &OpenDeposit)> {
+        let open = self.open.iter();
+        open.filter_map(|(_, outpoint)| self.deposits.get_key_value(outpoint))
     }
 
     /// Gives a deposit, also one that came to an end.
@@ -185,7 +191,6 @@ impl VaultState {
         if transaction.is_coinbase() {
             return false;
         }
-        self.expire(height);
         let txid = transaction.compute_txid();
         let mut concerns = false;
         let mut from_vault = false;
@@ -216,15 +221,6 @@ impl VaultState {
             self.moved(transaction, txid, height);
         }
         concerns | self.find_deposit(transaction, txid, height)
-    }
-
-    /// Closes deposits whose window is over in a block of this height.
-    fn expire(&mut self, height: u32) {
-        while let Some((at, _)) = self.open.first()
-            && height > at.saturating_add(self.terms.deposit_window)
-        {
-            self.open.pop_first();
-        }
     }
 
     /// Gives what an accept moves into the vault for a deposit, by a key path and at the deposit's place.
@@ -295,7 +291,11 @@ impl VaultState {
     }
 
     fn find_deposit(&mut self, transaction: &Transaction, txid: Txid, height: u32) -> bool {
-        if self.open.len() >= MAX_OPEN_DEPOSITS {
+        let keep = u32::from(self.terms.refund_delay).saturating_mul(2);
+        let is_full = self.open.len() >= MAX_OPEN_DEPOSITS;
+        let mut forgotten = self.open.first().filter(|_| is_full).copied();
+        forgotten = forgotten.filter(|(at, _)| height >= at.saturating_add(keep));
+        if is_full && forgotten.is_none() {
             return false;
         }
         let Some(order) = Order::of_transaction(transaction) else {
@@ -315,6 +315,9 @@ impl VaultState {
             spent: None,
         };
         let outpoint = OutPoint::new(txid, vout);
+        if let Some(forgotten) = forgotten {
+            self.open.remove(&forgotten);
+        }
         self.open.insert((height, outpoint));
         self.deposits.insert(outpoint, deposit);
         true

@@ -143,10 +143,8 @@ impl VaultView {
             .collect();
         outputs.sort_by_key(|output| (output.height, output.outpoint));
         let is_assigned = |output: &&OutputView| output.state == OutputState::Assigned;
-        let window = vault.terms().deposit_window;
         let open: Vec<Amount> = vault
-            .deposits()
-            .filter(|(_, deposit)| deposit.spent.is_none() && tip <= deposit.height + window)
+            .open_deposits()
             .map(|(_, deposit)| deposit.output.value)
             .collect();
         Self {

@@ -18,7 +18,9 @@ use bitsect_bridge::daemon::{Core, CoreConfig, DaemonStore, Pledge};
 use bitsect_bridge::graph::VaultGraph;
 use bitsect_bridge::setup::{deployment_hash, open_wallet, sync, tickets, tweak};
 use bitsect_bridge::transaction::vault_spend;
-use bitsect_bridge::vault::{CARE_BLOCKS, Keeper, VaultState, due_moves, moves_of, send_redemption, usable};
+use bitsect_bridge::vault::{
+    ABANDONED_BLOCKS, CARE_BLOCKS, Keeper, VaultState, due_moves, moves_of, send_redemption, usable,
+};
 use bitsect_l1::BlockRef;
 use bitsect_l1::carrier::CarrierConfig;
 use bitsect_l1::follower::FollowerConfig;
@@ -278,15 +280,15 @@ async fn outputs_are_split_and_merged() {
     world.world.stop.cancel();
 }
 
-/// Behind its window an accept mints nothing, and stands in the way of the refund: members pay for it no more.
+/// Where the refund is possible an accept stands in its way: members pay for it no more.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_accept_is_given_up_behind_its_window() {
+async fn an_accept_is_given_up_where_the_refund_is_possible() {
     let mut world = OnBitcoin::new().await;
     let deposits = world.deposit(&[SMALL]).await;
     world.mine(DEPTH).await;
     let accept = world.spent(&deposits).await[0].compute_txid();
     let deposit = world.vault(0).deposit(&deposits[0]).unwrap();
-    let end = deposit.height + world.world.terms.deposit_window;
+    let end = world.world.terms.refund_height(deposit.height) - 1;
     while world.members[0].core.tip() < end {
         world.mine_with(&[]).await;
         let carries = |member: &&Running| {
@@ -352,8 +354,8 @@ async fn operators_show_their_tickets() {
     world.stop.cancel();
 }
 
-/// An operator that has asked for a move never has its input assigned, whatever happens; one that has it assigned asks for no
-/// move of it.
+/// An operator that has asked for a move has its input not assigned until that is abandoned, whatever happens; one that has it
+/// assigned asks for no move of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_moved_is_not_assigned_and_the_other_way_round() {
     let world = World::new().await;
@@ -405,11 +407,14 @@ async fn what_may_be_moved_is_not_assigned_and_the_other_way_round() {
     // What will be of use is counted before.
     let parts = usable(&vault, &PARAMS, &store, (tip, DEPTH, &Counted::default())).unwrap();
     assert_eq!((parts.assignable, parts.amounts), (vec![], split.outputs.clone()));
-    // Who has not asked leaves it alone for a while, and then it is of use again; who has asked leaves it for good.
+    // Who has not asked leaves it alone for a while, and then it is of use again; who has asked leaves it longer.
     let end = joined + DEPTH + CARE_BLOCKS;
     assert_eq!(assignable(&other, end - 1), []);
     assert_eq!(assignable(&other, end), [(large, Amount::from_sat(LARGE))]);
     assert_eq!(assignable(&store, end), []);
+    let abandoned = joined + DEPTH + ABANDONED_BLOCKS;
+    assert_eq!(assignable(&store, abandoned - 1), []);
+    assert_eq!(assignable(&store, abandoned), [(large, Amount::from_sat(LARGE))]);
     drop((keeper, store));
     let mut held = None;
     let reopened = async {

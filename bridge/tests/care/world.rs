@@ -176,7 +176,6 @@ impl World {
             chain_id: 7,
             network: Network::Regtest,
             vault_key: Aggregate::new(&deployment).unwrap().key(),
-            deposit_window: 100,
             refund_delay: 200,
             sequencing_window: 50,
             min_deposit: Amount::from_sat(10_000),

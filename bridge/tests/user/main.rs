@@ -13,7 +13,7 @@ use bitcoin::{Amount, OutPoint};
 use bitsect_bridge::user::{DepositRequest, Order, parse_l2_address};
 use bitsect_l1::wallet::{Foreign, Funding};
 use process::Daemon;
-use world::{DELAY, NEEDED, TO, WINDOW, World};
+use world::{DELAY, NEEDED, TO, World};
 
 const SATS: Amount = Amount::from_sat(50_000);
 
@@ -78,9 +78,8 @@ async fn a_deposit_is_shown_at_every_stage() {
     let status = world.status("ann", deposit);
     assert_eq!(status["stage"], "waitingForAccept", "{status}");
     assert_eq!(status["height"], height);
-    assert_eq!(status["lastHeight"], height + WINDOW);
-    assert_eq!(status["blocksLeft"], WINDOW - (NEEDED - 1));
-    assert_eq!(status["membersSignUntilHeight"], height + WINDOW / 2);
+    assert_eq!(status["blocksLeft"], DELAY / 2 - (NEEDED - 1));
+    assert_eq!(status["membersSignUntilHeight"], height + DELAY / 2);
     let accept = send_accept(&world, deposit).await;
     assert_eq!(status["acceptTxid"], accept.to_string());
     let status = world.status("ann", deposit);
@@ -118,11 +117,11 @@ async fn a_refund_is_refused_a_block_early_and_taken_at_its_block() {
         .refused(3, "a deposit that is in no block yet");
     world.core.mine(1).await.unwrap();
     let height = world.core.tip().await.unwrap().height;
-    world.core.mine(WINDOW).await.unwrap();
+    world.core.mine(DELAY / 2 + 1).await.unwrap();
     let status = world.status("ann", deposit);
     assert_eq!(status["stage"], "expired");
     assert_eq!(status["refundHeight"], height + DELAY);
-    world.core.mine(DELAY - WINDOW - 2).await.unwrap();
+    world.core.mine(DELAY / 2 - 3).await.unwrap();
     let words = format!(
         "height {}, got {} as the next height: 1 blocks left",
         height + DELAY,

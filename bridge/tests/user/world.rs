@@ -14,7 +14,6 @@ use bitsect_l1::sender::FeePolicy;
 use bitsect_l1::wallet::sign_key_path;
 use serde_json::Value;
 
-pub const WINDOW: u32 = 10;
 pub const DELAY: u32 = 20;
 pub const NEEDED: u32 = 3;
 pub const TO: &str = "0x52908400098527886E0F7030069857D2E4169EE7";
@@ -86,7 +85,7 @@ impl World {
         let key = vault.x_only_public_key().0;
         let chain = format!(
             "version = 1\nname = \"test\"\n[execution]\nchain_id = 77\n[derive]\nnetwork = \"regtest\"\n\
-             vault_key = \"0x{key}\"\ndeposit_window = {WINDOW}\nrefund_delay = {DELAY}\nmin_deposit = 10000\nsequencing_window = 50\n\
+             vault_key = \"0x{key}\"\nrefund_delay = {DELAY}\nmin_deposit = 10000\nsequencing_window = 50\n\
              [derive.genesis_l1]\nheight = {}\nhash = \"0x{hash}\"\n",
             start.height
         );

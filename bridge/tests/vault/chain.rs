@@ -26,7 +26,7 @@ fn the_chain_reads_what_they_say() {
     let vault = Vault::new();
     let id = chain_outpoint;
     let [output, other] = [0, 1].map(|number: usize| id(&vault.graphs[number].output.outpoint));
-    let mut chain = Derived::new(&vault.parties, 100);
+    let mut chain = Derived::new(&vault.parties, REFUND_DELAY);
     assert_eq!(chain.read(vec![vault.deposit(0), vault.deposit(1)]), []);
     let accepted = |vault_output, number| {
         InboxItem::Deposit(AcceptedDeposit {
@@ -127,7 +127,7 @@ impl Blobs for Kept {
 }
 
 impl Derived {
-    pub fn new(parties: &Parties, deposit_window: u32) -> Self {
+    pub fn new(parties: &Parties, refund_delay: u16) -> Self {
         const BITS: u32 = 0x207f_ffff;
         let genesis_l1 = L1Cursor {
             hash: B256::repeat_byte(7),
@@ -149,8 +149,7 @@ impl Derived {
                 vault_key: parties.committee.x_only_public_key().0.serialize().into(),
                 sequencing_window: 100,
                 reveal_timeout: 50,
-                deposit_window,
-                refund_delay: REFUND_DELAY,
+                refund_delay,
                 min_deposit: 10_000,
                 max_drift: 600,
                 max_batch_body: 1_000_000,

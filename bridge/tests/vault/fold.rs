@@ -12,11 +12,10 @@ use bitsect_l1::BlockRef;
 use bitsect_vm::derive::{InboxItem, MAX_OPEN_DEPOSITS};
 use proptest::prelude::*;
 
-use crate::REFUND_DELAY;
 use crate::chain::Derived;
 use crate::common::Parties;
 
-const WINDOW: u32 = 3;
+const DELAY: u16 = 3;
 const LEAST: u64 = 10_000;
 
 /// How an input is spent: its witness, element by element.
@@ -54,14 +53,13 @@ struct Both {
 impl Both {
     fn new() -> Self {
         let parties = Parties::new(1);
-        let derived = Derived::new(&parties, WINDOW);
+        let derived = Derived::new(&parties, DELAY);
         let terms = Terms {
             name: "test".to_owned(),
             chain_id: 7,
             network: Network::Regtest,
             vault_key: parties.committee.x_only_public_key().0,
-            deposit_window: WINDOW,
-            refund_delay: REFUND_DELAY,
+            refund_delay: DELAY,
             sequencing_window: 100,
             min_deposit: Amount::from_sat(LEAST),
             start: BlockRef::new(derived.state.l1.height, BlockHash::all_zeros()),
@@ -139,10 +137,7 @@ impl Both {
         }
         let open = self.derived.state.deposits.iter();
         let open: BTreeSet<_> = open.map(|open| (outpoint(&open.outpoint), open.height)).collect();
-        let folded = self
-            .fold
-            .deposits()
-            .filter(|(_, deposit)| deposit.spent.is_none() && tip <= deposit.height + WINDOW);
+        let folded = self.fold.open_deposits();
         let folded: BTreeSet<_> = folded.map(|(outpoint, open)| (*outpoint, open.height)).collect();
         assert_eq!(folded, open, "open deposits at {tip}");
         let accepted: BTreeSet<(OutPoint, u64)> = items
@@ -224,16 +219,14 @@ proptest! {
 }
 
 #[test]
-fn an_accept_counts_to_the_last_block_of_the_window() {
-    for (late, count) in [(WINDOW, 1), (WINDOW + 1, 0)] {
-        let mut both = Both::new();
-        let deposit = both.deposits(LEAST);
-        both.read(vec![], vec![deposit]);
-        (1..late).for_each(|_| both.read(vec![], vec![]));
-        let accept = both.spends(0, 0, true, false).unwrap();
-        both.read(vec![], vec![accept]);
-        assert_eq!(both.fold.outputs().count(), count);
-    }
+fn an_accept_counts_long_after_the_refund_was_possible() {
+    let mut both = Both::new();
+    let deposit = both.deposits(LEAST);
+    both.read(vec![], vec![deposit]);
+    (0..DELAY * 3).for_each(|_| both.read(vec![], vec![]));
+    let accept = both.spends(0, 0, true, false).unwrap();
+    both.read(vec![], vec![accept]);
+    assert_eq!(both.fold.outputs().count(), 1);
 }
 
 #[test]
@@ -249,9 +242,11 @@ fn so_many_deposits_are_open_and_no_more() {
     both.read(vec![], [&[late, accept][..], &more].concat());
     assert_eq!(both.fold.outputs().count(), 1);
     assert_eq!(both.fold.deposits().count(), MAX_OPEN_DEPOSITS + 1);
-    // Behind the window there is room for all.
-    (0..WINDOW).for_each(|_| both.read(vec![], vec![]));
-    let deposit = both.deposits(LEAST);
-    both.read(vec![], vec![deposit]);
-    assert_eq!(both.fold.deposits().count(), MAX_OPEN_DEPOSITS + 2);
+    // Forgotten ones make room, those with the lowest outpoint first, and no block earlier.
+    (0..DELAY * 2 - 3).for_each(|_| both.read(vec![], vec![]));
+    for count in [1, 3, 5] {
+        let new = [both.deposits(LEAST), both.deposits(LEAST)];
+        both.read(vec![], new.into());
+        assert_eq!(both.fold.deposits().count(), MAX_OPEN_DEPOSITS + count);
+    }
 }

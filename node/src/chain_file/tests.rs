@@ -51,7 +51,6 @@ fn file() -> ChainFile {
                 vault_key: KEY,
                 sequencing_window: 144,
                 reveal_timeout: 36,
-                deposit_window: 144,
                 refund_delay: 288,
                 min_deposit: 10_000,
                 max_drift: 1_800,
@@ -151,10 +150,7 @@ fn impossible_values_are_refused_by_name() {
             |file| file.params.derive.vault_key = B256::ZERO,
             "derive.vault_key",
         ),
-        (
-            |file| file.params.derive.refund_delay = 144,
-            "derive.refund_delay",
-        ),
+        (|file| file.params.derive.refund_delay = 1, "derive.refund_delay"),
         (
             |file| file.params.derive.genesis_l1.times.clear(),
             "derive.genesis_l1.times",

@@ -1,5 +1,6 @@
 //! Deposits that go back: with the committee gone, at their block and not before; and never both minted and refunded.
 
+use bitcoin::{OutPoint, Txid};
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use bitsect_node::devnet::committee::Member;
 use bitsect_node::devnet::program::output;
@@ -100,6 +101,59 @@ async fn mine_until_sums(net: &BridgeNet, expected: [u64; 4]) -> u32 {
     )
 }
 
+/// Has a deposit minted, and another one whose accept waits for a block while nobody mines; gives that.
+async fn accept_waits(net: &mut BridgeNet, alice: &User) -> String {
+    // The members have what they need, once one deposit is there.
+    alice.deposit(net, &alice.account, SATS, &[]);
+    until_sums(net, "the first deposit", [SATS, 0, 0, 0]).await;
+    net.stand_still();
+    let deposit = text(&alice.send(net, &alice.account, SATS, &[])["outpoint"]);
+    net.network.core.mine(2).await.expect("blocks");
+    stage_is(net, &deposit, "acceptInMempool").await;
+    deposit
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accept_that_is_kept_back_mints_whenever_it_comes() {
+    let options = BridgeOptions {
+        refund_delay: 100,
+        ..BridgeOptions::default()
+    };
+    let net = BridgeNet::start(&built(), &options).await;
+    let mut net = net.expect("a bridge starts");
+    let alice = User::new(&net, "alice", MONEY).await;
+    let deposit = accept_waits(&mut net, &alice).await;
+    let status = run(&net, "alice", &["deposit", "status", &deposit]);
+    let accept: Txid = text(&status["acceptTxid"]).parse().expect("a txid");
+    for member in Member::PAIR {
+        net.stop_member(member);
+    }
+    // One member has it, and keeps it from the miners until the deposit could long be taken back: what pays for it pays nothing.
+    let client = net.client().clone();
+    let anchor = OutPoint::new(accept, 1);
+    let spending = client.get_tx_spending_prevout(&[anchor]).await;
+    let child = spending.expect("Bitcoin Core answers")[0].spending_txid;
+    let child = child.expect("members pay for the accept");
+    let prioritise = async |fee_delta| {
+        let done = client.prioritise_transaction(&child, fee_delta).await;
+        done.expect("Bitcoin Core answers");
+    };
+    prioritise(-1_000_000).await;
+    let delay = u32::from(net.network.chain().params.derive.refund_delay);
+    net.network.core.mine(delay).await.expect("blocks");
+    stage_is(&net, &deposit, "refundable").await;
+    prioritise(2_000_000).await;
+    net.network.core.mine(1).await.expect("a block");
+    net.network.synced(net.rpc()).await;
+    let refused = net.user("alice", &["deposit", "refund", &deposit]);
+    let refused = format!("{:#}", refused.expect_err("it is spent"));
+    assert!(refused.contains(&format!("accepted by {accept}")), "{refused}");
+    net.go_on();
+    until_sums(&net, "the late deposit", [2 * SATS, 0, 0, 0]).await;
+    stage_is(&net, &deposit, "minted").await;
+    alice.holds(&net, u128::from(2 * SATS) * SAT).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_reorg_mints_a_deposit_that_is_refunded() {
     let options = BridgeOptions {
@@ -110,13 +164,7 @@ async fn no_reorg_mints_a_deposit_that_is_refunded() {
         .await
         .expect("a bridge starts");
     let alice = User::new(&net, "alice", MONEY).await;
-    // The members have what they need, once one deposit is there.
-    alice.deposit(&net, &alice.account, SATS, &[]);
-    until_sums(&net, "the first deposit", [SATS, 0, 0, 0]).await;
-    net.stand_still();
-    let deposit = text(&alice.send(&net, &alice.account, SATS, &[])["outpoint"]);
-    net.network.core.mine(2).await.expect("blocks");
-    stage_is(&net, &deposit, "acceptInMempool").await;
+    let deposit = accept_waits(&mut net, &alice).await;
     // Another miner has the deposit and not the accept: to it the committee is gone.
     let folder = tempfile::tempdir().expect("a folder");
     let other = Bitcoind::start(RegtestConfig::new(folder.path().to_owned()))

@@ -43,12 +43,14 @@ contract Bridge {
         bytes24 ticket;
     }
 
-    /// What a ticket was spent for, in one slot.
+    /// What a ticket was spent for.
     struct Assignment {
         /// The vault output.
         bytes24 vaultOutput;
         /// The origin's height when it was recorded.
         uint32 l1Height;
+        /// Whose credit was spent.
+        bytes32 operator;
     }
 
     /// Why something on Bitcoin earns nothing.
@@ -84,7 +86,7 @@ contract Bridge {
 
     /// How many withdrawals there are: their ids are 0 up to this.
     uint64 public withdrawalCount;
-    /// All that was ever assigned, in sat. Its wei stay here for good.
+    /// All that was assigned and not given back, in sat. Its wei stay here.
     uint64 public settled;
     /// All that recipients of deposits did not take, in sat.
     uint64 public unclaimedTotal;
@@ -124,7 +126,9 @@ contract Bridge {
     event VaultOutputAdded(bytes32 indexed txid, uint32 vout, uint64 amount);
     /// A vault output was spent.
     event VaultOutputSpent(bytes32 indexed txid, uint32 vout, uint64 amount, bytes32 spentBy);
-    /// Vault outputs that were not assigned were spent to others of another sum: members broke the rules.
+    /// A vault output that was assigned went on in the vault: the operator has its credit again.
+    event Unassigned(bytes32 indexed operator, bytes32 vaultTxid, uint32 vaultVout, uint64 amount);
+    /// Vault outputs that stay in the vault were spent to others of another sum: members broke the rules.
     event VaultBroken(bytes32 indexed txid, uint64 spent, uint64 added);
     /// A vault output was assigned to an operator's ticket.
     event Assigned(
@@ -298,7 +302,7 @@ contract Bridge {
             totals.inFlight += output.amount;
             settled += output.amount;
             vaultOutputs[id].ticket = ticket;
-            assignments[ticket] = Assignment(id, BITCOIN_BLOCKS.height());
+            assignments[ticket] = Assignment(id, BITCOIN_BLOCKS.height(), operator);
             emit Assigned(operator, ticketVout, vaultTxid, vaultVout, output.amount);
             return;
         }
@@ -311,7 +315,7 @@ contract Bridge {
         external
         onlySystem
     {
-        (bool isOurs, uint64 free) = spendVault(txid, inputs);
+        (bool isOurs, uint64 kept) = spendVault(txid, inputs, outputs.length > 0);
         // Only all members can spend a vault output: nobody else adds one.
         if (!isOurs) return;
         uint64 added = 0;
@@ -323,11 +327,15 @@ contract Bridge {
             emit VaultOutputAdded(txid, vout, amount);
         }
         totals.vault += added;
-        if (added != free) emit VaultBroken(txid, free, added);
+        if (added != kept) emit VaultBroken(txid, kept, added);
     }
 
-    /// Takes outputs from the vault. Gives whether there were any, and the sum of those that nobody was assigned.
-    function spendVault(bytes32 txid, bytes calldata inputs) private returns (bool isOurs, uint64 free) {
+    /// Takes outputs from the vault: with `isMove` all of it stays there in others, without an operator takes what it was
+    /// assigned. Gives whether there were any, and the sum that stays.
+    function spendVault(bytes32 txid, bytes calldata inputs, bool isMove)
+        private
+        returns (bool isOurs, uint64 kept)
+    {
         for (uint256 i = 0; i + 36 <= inputs.length; i += 36) {
             bytes32 spent = bytes32(inputs[i:i + 32]);
             uint32 vout = uint32(bytes4(inputs[i + 32:i + 36]));
@@ -337,10 +345,21 @@ contract Bridge {
             isOurs = true;
             totals.vault -= output.amount;
             if (output.ticket != 0) totals.inFlight -= output.amount;
-            else free += output.amount;
+            if (output.ticket == 0 || isMove) kept += output.amount;
+            if (output.ticket != 0 && isMove) unassign(output, spent, vout);
             delete vaultOutputs[id];
             emit VaultOutputSpent(spent, vout, output.amount, txid);
         }
+    }
+
+    /// Gives an operator its credit back: members move outputs by signatures that may be older than the assignment.
+    function unassign(VaultOutput memory output, bytes32 txid, uint32 vout) private {
+        bytes32 operator = assignments[output.ticket].operator;
+        delete assignments[output.ticket];
+        settled -= output.amount;
+        totals.credit += output.amount;
+        creditOf[operator] += output.amount;
+        emit Unassigned(operator, txid, vout, output.amount);
     }
 
     /// An operator wants its credit on this chain.

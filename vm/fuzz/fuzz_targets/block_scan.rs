@@ -10,7 +10,7 @@ use bitcoin::hashes::Hash;
 use bitsect_vm::chain::{ChainParams, ChainState, Frame, InboxCursor, Transaction};
 use bitsect_vm::derive::bitcoin::{L1Block, L1Transaction, merkle_root};
 use bitsect_vm::derive::{
-    InboxItem, UnitKind, decode_items, encode_items, plan_batch_block, plan_forced_block, process_l1_block,
+    InboxItem, MAX_OPEN_DEPOSITS, UnitKind, decode_items, encode_items, plan_batch_block, plan_forced_block, process_l1_block,
     read_batch,
 };
 use bitsect_vm_fuzz::blocks::{MAX_BLOCKS, Mined, Miner, bytes};
@@ -178,13 +178,7 @@ impl Run {
         let state = &self.state;
         assert_eq!(ChainState::decode(&state.encode()).as_ref(), Ok(state));
         assert!(state.deposits.is_sorted_by(|a, b| a.outpoint < b.outpoint));
-        let window = self.params.derive.deposit_window;
-        assert!(
-            state
-                .deposits
-                .iter()
-                .all(|one| one.height + window >= state.l1.height)
-        );
+        assert!(state.deposits.len() <= MAX_OPEN_DEPOSITS);
         assert!(
             state
                 .origins

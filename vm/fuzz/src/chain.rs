@@ -52,7 +52,6 @@ pub fn params() -> ChainParams {
             vault_key: b256!("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"),
             sequencing_window: 3,
             reveal_timeout: 2,
-            deposit_window: 2,
             refund_delay: 200,
             min_deposit: 10_000,
             max_drift: 600,

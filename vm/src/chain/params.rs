@@ -79,10 +79,7 @@ pub struct DeriveParams {
     pub sequencing_window: u32,
     /// L1 blocks after its commit within which all of a batch's reveals must be confirmed.
     pub reveal_timeout: u32,
-    /// L1 blocks after a deposit output within which its accept counts.
-    pub deposit_window: u32,
-    /// L1 blocks after which a depositor may take back a deposit output that was not accepted; more than
-    /// `deposit_window`, so that an accept never races with a refund.
+    /// L1 blocks after which a depositor may take back a deposit output that was not accepted.
     pub refund_delay: u16,
     /// Smallest deposit that mints, in sats.
     pub min_deposit: u64,
@@ -94,6 +91,14 @@ pub struct DeriveParams {
     pub forced_gas_limit: u64,
     /// L1 blocks behind the assignment of a vault output before a claim may count on it.
     pub claim_maturity: u32,
+}
+
+impl DeriveParams {
+    /// Gives the L1 blocks that a deposit is open for at least. Whoever has an accept that all members signed may keep it back:
+    /// so it counts until the deposit is spent, and only one that its owner has left alone for long makes room for another.
+    pub fn deposit_keep(&self) -> u32 {
+        u32::from(self.refund_delay).saturating_mul(2)
+    }
 }
 
 /// The parameters as they are encoded: options as lists of at most one item.
@@ -111,7 +116,6 @@ struct EncodedParams {
     vault_key: B256,
     sequencing_window: u32,
     reveal_timeout: u32,
-    deposit_window: u32,
     refund_delay: u16,
     min_deposit: u64,
     max_drift: u64,
@@ -142,7 +146,6 @@ impl ChainParams {
             vault_key: derive.vault_key,
             sequencing_window: derive.sequencing_window,
             reveal_timeout: derive.reveal_timeout,
-            deposit_window: derive.deposit_window,
             refund_delay: derive.refund_delay,
             min_deposit: derive.min_deposit,
             max_drift: derive.max_drift,
@@ -183,7 +186,6 @@ impl ChainParams {
             vault_key: fields.vault_key,
             sequencing_window: fields.sequencing_window,
             reveal_timeout: fields.reveal_timeout,
-            deposit_window: fields.deposit_window,
             refund_delay: fields.refund_delay,
             min_deposit: fields.min_deposit,
             max_drift: fields.max_drift,
@@ -251,7 +253,6 @@ mod tests {
                     vault_key: B256::repeat_byte(network),
                     sequencing_window: words[1],
                     reveal_timeout: words[2],
-                    deposit_window: words[3],
                     refund_delay: words[4] as u16,
                     min_deposit: wide[4],
                     max_drift: wide[5],

@@ -30,11 +30,12 @@ const MAX_SCRIPT_SIZE: usize = 34;
 /// Gas of a record, and of each part of it: more than they can take (vm/tests/contracts.rs measures them).
 const RECORD_GAS: u64 = 150_000;
 const PAID_GAS: u64 = 45_000;
-const VAULT_SPEND_GAS: u64 = 25_000;
+const SPENT_GAS: u64 = 45_000;
+const ADDED_GAS: u64 = 25_000;
 /// Gas of the largest record: a payout.
 pub const MAX_RECORD_GAS: u64 = RECORD_GAS + PAID_GAS * MAX_PAYOUT_IDS as u64;
 
-const _: () = assert!(RECORD_GAS + VAULT_SPEND_GAS * 2 * MAX_VAULT_OUTPUTS as u64 <= MAX_RECORD_GAS);
+const _: () = assert!(RECORD_GAS + (SPENT_GAS + ADDED_GAS) * MAX_VAULT_OUTPUTS as u64 <= MAX_RECORD_GAS);
 
 /// Something on Bitcoin that `Bridge` records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,8 +145,9 @@ impl BridgeRecord {
         let parts = match self {
             Self::Payout(payout) => (payout.paid.len() as u64).saturating_mul(PAID_GAS),
             Self::VaultSpend(spend) => {
-                let parts = spend.inputs.len().saturating_add(spend.outputs.len());
-                (parts as u64).saturating_mul(VAULT_SPEND_GAS)
+                let spent = (spend.inputs.len() as u64).saturating_mul(SPENT_GAS);
+                let added = (spend.outputs.len() as u64).saturating_mul(ADDED_GAS);
+                spent.saturating_add(added)
             }
             Self::Assignment(_) | Self::Redemption(_) => 0,
         };

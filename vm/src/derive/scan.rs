@@ -16,7 +16,7 @@ use crate::chain::{
 
 /// Most batches that may wait for their reveals; commits beyond move the baton only.
 const MAX_COMMITTED_BATCHES: usize = 256;
-/// Most deposit outputs that may wait for acceptance; later ones are not recognised until one leaves.
+/// Most deposit outputs that may wait for acceptance.
 pub const MAX_OPEN_DEPOSITS: usize = 4_096;
 /// The lowest fee rate that is ever recorded, sat per 1,000 vB: what Bitcoin relays.
 const MIN_FEE_RATE: u64 = 1_000;
@@ -119,15 +119,13 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(params: &'a ChainParams, state: &ChainState, height: u32) -> Self {
-        let is_open =
-            |deposit: &OpenDeposit| height <= deposit.height.saturating_add(params.derive.deposit_window);
         Self {
             params,
             vault_script: OnceCell::new(),
             height,
             baton: state.baton,
             batches: state.batches.clone(),
-            deposits: state.deposits.iter().copied().filter(is_open).collect(),
+            deposits: state.deposits.clone(),
             items: Vec::new(),
         }
     }
@@ -200,6 +198,55 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Notes a transaction's deposit. Where there are as many as may be, it takes a forgotten one's place, or is none.
+    fn open_deposit<B: Blobs>(
+        &mut self,
+        transaction: &L1Transaction<'_>,
+        blobs: &mut B,
+    ) -> Result<(), B::Error> {
+        let is_full = self.deposits.len() >= MAX_OPEN_DEPOSITS;
+        let forgotten = if is_full { self.forgotten_deposit() } else { None };
+        if is_full && forgotten.is_none() {
+            return Ok(());
+        }
+        let Some((outpoint, tag)) = find_deposit(&self.params.derive, transaction) else {
+            return Ok(());
+        };
+        if let Some(at) = forgotten {
+            self.deposits.remove(at);
+        }
+        let Err(at) = self
+            .deposits
+            .binary_search_by(|open| open.outpoint.cmp(&outpoint))
+        else {
+            return Ok(());
+        };
+        let mut call = BlobRef::default();
+        if let Some(made) = &tag.call {
+            let bytes = made.encode();
+            call = BlobRef::of(&bytes);
+            blobs.put(call, bytes)?;
+        }
+        self.deposits.insert(
+            at,
+            OpenDeposit {
+                outpoint,
+                to: tag.to,
+                call,
+                height: self.height,
+            },
+        );
+        Ok(())
+    }
+
+    /// Finds the oldest deposit, where its owner could have taken it back for as long as it had to wait for that.
+    fn forgotten_deposit(&self) -> Option<usize> {
+        let deposits = self.deposits.iter().enumerate();
+        let (at, oldest) = deposits.min_by_key(|(_, open)| open.height)?;
+        let keep = self.params.derive.deposit_keep();
+        (self.height >= oldest.height.saturating_add(keep)).then_some(at)
+    }
+
     fn vault_script(&self) -> &[u8] {
         self.vault_script
             .get_or_init(|| vault_script(&self.params.derive).unwrap_or_default())
@@ -210,28 +257,7 @@ impl<'a> Scan<'a> {
         transaction: &L1Transaction<'_>,
         blobs: &mut B,
     ) -> Result<(), B::Error> {
-        if self.deposits.len() < MAX_OPEN_DEPOSITS
-            && let Some((outpoint, tag)) = find_deposit(&self.params.derive, transaction)
-            && let Err(at) = self
-                .deposits
-                .binary_search_by(|open| open.outpoint.cmp(&outpoint))
-        {
-            let mut call = BlobRef::default();
-            if let Some(made) = &tag.call {
-                let bytes = made.encode();
-                call = BlobRef::of(&bytes);
-                blobs.put(call, bytes)?;
-            }
-            self.deposits.insert(
-                at,
-                OpenDeposit {
-                    outpoint,
-                    to: tag.to,
-                    call,
-                    height: self.height,
-                },
-            );
-        }
+        self.open_deposit(transaction, blobs)?;
         let records = find_records(transaction, || self.vault_script());
         self.items.extend(records.into_iter().map(InboxItem::Record));
         let forced = transaction

@@ -43,17 +43,25 @@ fn deposit_of(vault_output: OutPoint, sats: u64, call: &[u8]) -> InboxItem {
 }
 
 fn payout(paid: &[(u64, u64, Bytes)]) -> InboxItem {
+    payout_of(OPERATOR, paid)
+}
+
+fn payout_of(operator: B256, paid: &[(u64, u64, Bytes)]) -> InboxItem {
     let paid = paid.iter().cloned();
     InboxItem::Record(BridgeRecord::Payout(Payout {
         txid: B256::repeat_byte(0xee),
-        operator: OPERATOR,
+        operator,
         paid: paid.map(|(id, sats, script)| Paid { id, sats, script }).collect(),
     }))
 }
 
 fn assignment(ticket: u32, vault_output: OutPoint) -> InboxItem {
+    assignment_of(OPERATOR, ticket, vault_output)
+}
+
+fn assignment_of(operator: B256, ticket: u32, vault_output: OutPoint) -> InboxItem {
     let ticket = OutPoint {
-        txid: OPERATOR,
+        txid: operator,
         vout: ticket,
     };
     InboxItem::Record(BridgeRecord::Assignment(Assignment { ticket, vault_output }))
@@ -259,6 +267,40 @@ fn the_vault_is_split_and_merged_by_members_only() {
     verify(&mut chain);
 }
 
+#[test]
+fn who_was_assigned_what_is_moved_has_its_credit_again() {
+    let mut chain = Chain::new();
+    let (moved, other) = (outpoint(1, 0), outpoint(2, 0));
+    chain.record(&deposit_of(moved, 10_000, &[]), &[]);
+    chain.record(&deposit_of(other, 20_000, &[]), &[]);
+    let id = withdraw(&mut chain, 15_000, 0, script(1));
+    chain.record(&payout(&[(id, 15_000, script(1))]), &[]);
+    chain.record(&assignment(1, moved), &[]);
+    assert_eq!(totals(&mut chain), [30_000, 0, 5_000, 10_000]);
+    let (logs, _) = chain.record(&spend(4, &[moved, other], &[(0, 30_000)]), &[]);
+    let again: Bridge::Unassigned = only(&logs);
+    assert_eq!((again.operator, again.amount), (OPERATOR, 10_000));
+    assert_eq!((again.vaultTxid, again.vaultVout), (moved.txid, moved.vout));
+    assert_eq!(logs.len(), 4, "two spent, one added: {logs:?}");
+    assert_eq!(totals(&mut chain), [30_000, 0, 15_000, 0]);
+    let credit = chain.view(BRIDGE, &Bridge::creditOfCall(OPERATOR));
+    assert_eq!(credit, 15_000);
+    // No claim can count on it any more.
+    let ticket = OutPoint {
+        txid: OPERATOR,
+        vout: 1,
+    };
+    let slot = chain.storage(BRIDGE, assignment_slot(&output_id(&ticket)));
+    assert_eq!(assigned_height(slot), None);
+    verify(&mut chain);
+    // What it was not given back is taken as before.
+    chain.record(&spend(5, &[outpoint(4, 0)], &[(0, 15_000), (1, 15_000)]), &[]);
+    chain.record(&assignment(2, outpoint(5, 1)), &[]);
+    chain.record(&spend(6, &[outpoint(5, 1)], &[]), &[]);
+    assert_eq!(totals(&mut chain), [15_000, 0, 0, 0]);
+    verify(&mut chain);
+}
+
 /// Reverts.
 const REVERTS: &[u8] = &hex!("5f5ffd");
 /// Uses all gas.
@@ -402,11 +444,18 @@ fn the_largest_records_fit_their_gas() {
     let inputs: Vec<OutPoint> = (0..MAX_VAULT_OUTPUTS as u32)
         .map(|vout| outpoint(2, vout))
         .collect();
-    for input in &inputs {
+    // Each assigned to another operator, which has no credit then.
+    for (input, number) in inputs.iter().zip(0x40_u8..) {
         chain.record(&deposit_of(*input, 1_000, &[]), &[]);
+        let id = withdraw(&mut chain, 1_000, 0, script(2));
+        let operator = B256::repeat_byte(number);
+        chain.record(&payout_of(operator, &[(id, 1_000, script(2))]), &[]);
+        chain.record(&assignment_of(operator, 0, *input), &[]);
     }
+    assert_eq!(totals(&mut chain)[3], 10_000 + 32 * 1_000);
+    take("merge", &spend(3, &inputs, &[(0, 32_000)]), &[], &mut chain);
     let outputs: Vec<(u32, u64)> = (0..MAX_VAULT_OUTPUTS as u32).map(|vout| (vout, 900)).collect();
-    take("vault spend", &spend(3, &inputs, &outputs), &[], &mut chain);
+    take("split", &spend(4, &[outpoint(3, 0)], &outputs), &[], &mut chain);
     take("redemption", &redemption(OPERATOR), &[], &mut chain);
     println!("{}", most.join("\n"));
     verify(&mut chain);
@@ -419,7 +468,8 @@ enum Step {
     Withdraw(u64, u64),
     Payout(Vec<(u64, bool)>),
     Assign(u32, usize),
-    Spend(usize),
+    /// Whether what is assigned is moved, and not taken.
+    Spend(usize, bool),
     Redeem,
 }
 
@@ -429,7 +479,7 @@ fn step() -> impl Strategy<Value = Step> {
         (1_000..60_000_u64, 0..400_u64).prop_map(|(sats, fee)| Step::Withdraw(sats, fee)),
         proptest::collection::vec((0..12_u64, any::<bool>()), 1..4).prop_map(Step::Payout),
         (0..8_u32, 0..8_usize).prop_map(|(ticket, output)| Step::Assign(ticket, output)),
-        (0..8_usize).prop_map(Step::Spend),
+        (0..8_usize, prop::bool::weighted(0.3)).prop_map(|(output, moves)| Step::Spend(output, moves)),
         Just(Step::Redeem),
     ]
 }
@@ -468,17 +518,17 @@ proptest! {
                     let output = vault.get(output).map_or(outpoint(9, 9), |(output, _)| *output);
                     chain.record(&assignment(ticket, output), &[]);
                 }
-                Step::Spend(output) => {
+                Step::Spend(output, moves) => {
                     let Some((output, sats)) = vault.get(output).copied() else { continue };
                     let before = totals(&mut chain)[0];
-                    // What is assigned goes to its operator, what is not stays in the vault.
+                    // What is assigned goes to its operator, mostly; what is not stays in the vault.
                     let slot = chain.storage(BRIDGE, vault_output_slot(&output_id(&output)));
-                    let is_assigned = !(slot >> 64_usize).is_zero();
+                    let is_taken = !(slot >> 64_usize).is_zero() && !moves;
                     let by = 0x80_u8.wrapping_add(vault.len() as u8);
-                    let added: &[(u32, u64)] = if is_assigned { &[] } else { &[(0, sats)] };
+                    let added: &[(u32, u64)] = if is_taken { &[] } else { &[(0, sats)] };
                     chain.record(&spend(by, &[output], added), &[]);
                     taken += before - totals(&mut chain)[0];
-                    if !is_assigned && slot != U256::ZERO {
+                    if !is_taken && slot != U256::ZERO {
                         vault.push((outpoint(by, 0), sats));
                     }
                 }

@@ -44,6 +44,7 @@ sol! {
         event DepositUnclaimed(address indexed recipient, uint64 amount);
         event VaultOutputAdded(bytes32 indexed txid, uint32 vout, uint64 amount);
         event VaultOutputSpent(bytes32 indexed txid, uint32 vout, uint64 amount, bytes32 spentBy);
+        event Unassigned(bytes32 indexed operator, bytes32 vaultTxid, uint32 vaultVout, uint64 amount);
         event VaultBroken(bytes32 indexed txid, uint64 spent, uint64 added);
         event Assigned(
             bytes32 indexed operator, uint32 ticketVout, bytes32 vaultTxid, uint32 vaultVout, uint64 amount

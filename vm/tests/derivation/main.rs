@@ -9,12 +9,13 @@ mod simulation;
 mod traffic;
 
 use alloy_primitives::{Address, B256, U256};
-use bitcoin::{OutPoint, ScriptBuf};
+use bitcoin::hashes::Hash;
+use bitcoin::{OutPoint, ScriptBuf, Transaction};
 use bitsect_vm::chain::{ChainState, sats_to_wei};
 use bitsect_vm::derive::payload::encode;
-use bitsect_vm::derive::{DepositTag, forced_script, vault_script};
+use bitsect_vm::derive::{DepositTag, MAX_OPEN_DEPOSITS, forced_script, vault_script};
 use simulation::{
-    CHAIN_ID, DEPOSIT_WINDOW, FORCED_GAS, MAX_DRIFT, REVEAL_TIMEOUT, Simulation, WINDOW, Wallet, encoded,
+    CHAIN_ID, FORCED_GAS, MAX_DRIFT, REFUND_DELAY, REVEAL_TIMEOUT, Simulation, WINDOW, Wallet, encoded,
     output,
 };
 
@@ -334,6 +335,13 @@ fn a_block_of_more_transactions_than_gas_has_room_for_is_not_recovered() {
 
 /// Mines a deposit output; gives it.
 fn deposit(sim: &mut Simulation, sats: u64) -> OutPoint {
+    let (outpoint, transaction) = deposits(sim, sats);
+    sim.mine(vec![transaction]);
+    outpoint
+}
+
+/// Makes a transaction with a deposit output; gives both.
+fn deposits(sim: &mut Simulation, sats: u64) -> (OutPoint, Transaction) {
     let tag = DepositTag {
         to: TO,
         refund_key: B256::repeat_byte(2),
@@ -347,8 +355,7 @@ fn deposit(sim: &mut Simulation, sats: u64) -> OutPoint {
         txid: transaction.compute_txid(),
         vout: 1,
     };
-    sim.mine(vec![transaction]);
-    outpoint
+    (outpoint, transaction)
 }
 
 /// Mines the transaction that spends a deposit with this witness into the vault; tells whether it minted.
@@ -407,15 +414,39 @@ fn only_real_deposits_are_recognised() {
 }
 
 #[test]
-fn accept_counts_at_the_deposit_window_and_not_after() {
-    for late in [0, 1] {
-        let (mut sim, _) = start();
-        let outpoint = deposit(&mut sim, 50_000);
-        for _ in 0..DEPOSIT_WINDOW - 1 + late {
-            sim.mine(vec![]);
-        }
-        assert_eq!(accept(&mut sim, outpoint, vec![vec![1; 64]], 49_000), late == 0);
+fn an_accept_counts_until_the_deposit_is_spent() {
+    let (mut sim, _) = start();
+    let outpoint = deposit(&mut sim, 50_000);
+    for _ in 0..u32::from(REFUND_DELAY) * 3 {
+        sim.mine(vec![]);
     }
+    assert!(accept(&mut sim, outpoint, vec![vec![1; 64]], 49_000));
+}
+
+#[test]
+fn the_oldest_deposit_makes_room_when_it_is_forgotten_and_not_before() {
+    let (mut sim, _) = start();
+    let first = deposit(&mut sim, 50_000);
+    let many = (1..MAX_OPEN_DEPOSITS).map(|_| deposits(&mut sim, 50_000));
+    let (others, transactions): (Vec<OutPoint>, Vec<Transaction>) = many.unzip();
+    sim.mine(transactions);
+    let is_open = |sim: &Simulation, outpoint: &OutPoint| {
+        let mut open = sim.chain.deposits.iter().map(|open| open.outpoint);
+        open.any(|open| open.vout == outpoint.vout && open.txid.0 == outpoint.txid.to_byte_array())
+    };
+    // One block has passed since the first one's.
+    for _ in 0..u32::from(REFUND_DELAY) * 2 - 3 {
+        sim.mine(vec![]);
+    }
+    let last = deposits(&mut sim, 50_000);
+    sim.mine(vec![last.1]);
+    assert!(is_open(&sim, &first) && !is_open(&sim, &last.0), "a block early");
+    let [late, later] = [(); 2].map(|()| deposits(&mut sim, 50_000));
+    sim.mine(vec![late.1, later.1]);
+    assert!(!is_open(&sim, &first) && is_open(&sim, &late.0));
+    assert!(!is_open(&sim, &later.0), "the others are a block younger");
+    assert!(others.iter().all(|other| is_open(&sim, other)));
+    assert!(!accept(&mut sim, first, vec![vec![1; 64]], 49_000));
 }
 
 #[test]

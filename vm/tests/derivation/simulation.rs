@@ -28,7 +28,7 @@ use revm::primitives::hardfork::SpecId;
 pub const CHAIN_ID: u64 = 8_333;
 pub const WINDOW: u32 = 6;
 pub const REVEAL_TIMEOUT: u32 = 3;
-pub const DEPOSIT_WINDOW: u32 = 4;
+pub const REFUND_DELAY: u16 = 4;
 pub const FORCED_GAS: u64 = 3_000_000;
 /// L1 blocks behind an assignment before a claim may count on it.
 pub const CLAIM_MATURITY: u32 = 2;
@@ -245,8 +245,7 @@ impl Simulation {
                 vault_key: vault_key(),
                 sequencing_window: WINDOW,
                 reveal_timeout: REVEAL_TIMEOUT,
-                deposit_window: DEPOSIT_WINDOW,
-                refund_delay: 200,
+                refund_delay: REFUND_DELAY,
                 min_deposit: 10_000,
                 max_drift: MAX_DRIFT,
                 max_batch_body: 16_000_000,

@@ -79,7 +79,6 @@ pub(crate) fn chain_file(vault_key: B256, sequencing_window: u32) -> ChainFile {
         vault_key,
         sequencing_window,
         reveal_timeout: 3,
-        deposit_window: 4,
         refund_delay: 200,
         min_deposit: 10_000,
         max_drift: 600,

@@ -155,7 +155,6 @@ fn params() -> ChainParams {
             vault_key: B256::ZERO,
             sequencing_window: 144,
             reveal_timeout: 10,
-            deposit_window: 10,
             refund_delay: 20,
             min_deposit: 1_000,
             max_drift: 3_600,
