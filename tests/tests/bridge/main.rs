@@ -4,10 +4,12 @@
 mod amounts;
 #[path = "../../../vm/guest/tests/machine/built.rs"]
 mod built;
+mod care;
 mod exit;
 mod interleaved;
 mod lies;
 mod operators;
+mod redeem;
 mod refund;
 mod steps;
 mod walk;
