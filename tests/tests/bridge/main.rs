@@ -12,5 +12,6 @@ mod operators;
 mod redeem;
 mod refund;
 mod steps;
+mod taken;
 mod walk;
 mod way;
