@@ -192,15 +192,17 @@ impl BridgeNet {
     /// Starts all members, and waits until they answer: blocks come fast here, and deposits are signed for some only.
     async fn start_members(&mut self) -> eyre::Result<()> {
         let members: Vec<Member> = self.committee.members().collect();
-        for member in &members {
-            self.start_member(*member)?;
-        }
         for member in members {
-            let listener = self.listener(member);
-            until(&format!("{member} to answer"), || async {
-                listener.get("status").await.map(drop)
-            })
-            .await;
+            self.start_member(member)?;
+        }
+        for (member, running) in &self.running {
+            let listener = self.listener(*member);
+            let what = format!("{member} to answer");
+            let answers = until(&what, || async { listener.get("status").await.map(drop) });
+            tokio::select! {
+                () = answers => {}
+                () = running.ended() => eyre::bail!("{member} has ended:\n{}", self.logged(*member)),
+            }
         }
         Ok(())
     }

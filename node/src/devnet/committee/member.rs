@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 
-use eyre::{WrapErr, eyre};
+use eyre::{WrapErr, ensure, eyre};
 use serde::Deserialize;
 
 use super::read;
@@ -48,6 +49,9 @@ impl fmt::Display for Member {
     }
 }
 
+/// Where members listen where nobody says it.
+const FREE_PORTS: Range<u16> = 10_000..32_000;
+
 /// Where a member listens on this machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
@@ -72,15 +76,18 @@ pub(super) fn ports(members: usize, first: u16) -> eyre::Result<Vec<Ports>> {
         .collect())
 }
 
+/// Finds ports that nobody listens on. Members do later, some of them minutes: what the system may give to a connection meanwhile,
+/// which are the ports above, is none of them.
 fn free_ports(count: u16) -> eyre::Result<Vec<u16>> {
-    let mut listeners = Vec::new();
-    for _ in 0..count {
-        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).wrap_err("failed to find a port")?);
-    }
-    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
-    ports
-        .collect::<std::io::Result<_>>()
-        .wrap_err("failed to read a port")
+    let first: u16 = rand::random_range(FREE_PORTS);
+    let candidates = (first..FREE_PORTS.end).chain(FREE_PORTS.start..first);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let ports: Vec<u16> = candidates.filter(is_free).take(usize::from(count)).collect();
+    ensure!(
+        ports.len() == usize::from(count),
+        "failed to find {count} free ports"
+    );
+    Ok(ports)
 }
 
 /// What of a member's entry says where it is.
