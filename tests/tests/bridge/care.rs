@@ -103,6 +103,13 @@ async fn agreed(net: &BridgeNet, expected: u64) {
         logged(net, "VaultBroken(bytes32,uint64,uint64)").await.is_empty(),
         "what is moved is of the same sum"
     );
+    let node = net.sequencer.as_ref().expect("the sequencer runs");
+    let metrics = reqwest::get(&node.metrics).await.expect("the node answers");
+    let metrics = metrics.text().await.expect("text");
+    assert!(
+        metrics.contains("\nbitsect_bridge_violations_total 0\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
