@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bitcoin::{Amount, TxOut};
+use bitsect_bridge::params::VaultParams;
 use bitsect_l1::regtest::fresh_burn_address;
 use bitsect_l1::rpc::Client;
 use bitsect_node::devnet::committee::{Committee, Links, Member, Role, Terms};
@@ -39,6 +40,8 @@ pub struct BridgeOptions {
     pub challenge_window_blocks: u16,
     /// Blocks behind which a deposit can be taken back; members sign its accept in the first half of them.
     pub refund_delay: u16,
+    /// How members care for the vault.
+    pub vault: VaultParams,
 }
 
 impl Default for BridgeOptions {
@@ -52,19 +55,36 @@ impl Default for BridgeOptions {
             move_timeout_blocks: 6,
             challenge_window_blocks: 6,
             refund_delay: 288,
+            vault: VaultParams::default(),
         }
     }
 }
 
 impl BridgeOptions {
+    /// Has times in which a debug build's challenger finds a lie.
+    pub fn slow_disputes() -> Self {
+        Self {
+            move_timeout_blocks: 60,
+            challenge_window_blocks: 90,
+            ..Self::default()
+        }
+    }
+
     fn terms(&self) -> Vec<String> {
         let times = [
             ("--move-timeout-blocks", self.move_timeout_blocks),
             ("--challenge-window-blocks", self.challenge_window_blocks),
         ];
-        let times = times.map(|(name, blocks)| [name.to_owned(), blocks.to_string()]);
+        let times = times.map(|(name, blocks)| (name, Some(u64::from(blocks))));
+        let care = [
+            ("--split-above-sats", self.vault.split_above_sats),
+            ("--merge-below-sats", self.vault.merge_below_sats),
+            ("--max-vault-sats", self.vault.max_vault_sats),
+        ];
+        let numbers = times.into_iter().chain(care);
+        let numbers = numbers.filter_map(|(name, number)| Some([name.to_owned(), number?.to_string()]));
         let stakes = TERMS.map(str::to_owned);
-        times.into_iter().flatten().chain(stakes).collect()
+        numbers.flatten().chain(stakes).collect()
     }
 }
 
@@ -103,6 +123,12 @@ impl Drop for Miner {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+fn answer(mut command: Command, args: &[&str]) -> eyre::Result<Value> {
+    command.args(args).arg("--json");
+    let text = output(command)?;
+    serde_json::from_str(&text).wrap_err_with(|| format!("failed to read {text:?}"))
 }
 
 /// The bridge.
@@ -170,15 +196,17 @@ impl BridgeNet {
     /// Starts all members, and waits until they answer: blocks come fast here, and deposits are signed for some only.
     async fn start_members(&mut self) -> eyre::Result<()> {
         let members: Vec<Member> = self.committee.members().collect();
-        for member in &members {
-            self.start_member(*member)?;
-        }
         for member in members {
-            let listener = self.listener(member);
-            until(&format!("{member} to answer"), || async {
-                listener.get("status").await.map(drop)
-            })
-            .await;
+            self.start_member(member)?;
+        }
+        for (member, running) in &self.running {
+            let listener = self.listener(*member);
+            let what = format!("{member} to answer");
+            let answers = until(&what, || async { listener.get("status").await.map(drop) });
+            tokio::select! {
+                () = answers => {}
+                () = running.ended() => eyre::bail!("{member} has ended:\n{}", self.logged(*member)),
+            }
         }
         Ok(())
     }
@@ -268,10 +296,15 @@ impl BridgeNet {
     /// # Errors
     /// Where it fails; with its exit code and what it said.
     pub fn user(&self, name: &str, args: &[&str]) -> eyre::Result<Value> {
-        let mut command = self.user_command(name)?;
-        command.args(args).arg("--json");
-        let text = output(command)?;
-        serde_json::from_str(&text).wrap_err_with(|| format!("failed to read {text:?}"))
+        answer(self.user_command(name)?, args)
+    }
+
+    /// Runs a command of a member's, and gives what it prints.
+    ///
+    /// # Errors
+    /// Where it fails; with its exit code and what it said.
+    pub fn member(&self, member: Member, args: &[&str]) -> eyre::Result<Value> {
+        answer(Committee::bridge(&self.committee.config(member))?, args)
     }
 
     /// Pays from the devnet's wallet of coins, and waits for the block.

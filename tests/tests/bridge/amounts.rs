@@ -7,7 +7,7 @@ use bitsect_tests::{Wallet, until};
 use serde_json::{Value, json};
 
 use crate::built::built;
-use crate::steps::{SAT, User, accepted, fee, spender, text, until_sums};
+use crate::steps::{BOUND, SAT, User, accepted, fee, spender, text, until_sums};
 
 const BTC: u64 = 100_000_000;
 const SMALLEST: u64 = 10_000;
@@ -16,8 +16,6 @@ const LARGEST: u64 = 100 * BTC;
 const DEPOSIT_VB: u64 = 222;
 /// For gas on L2, and through the contract.
 const MIDDLE: u64 = 1_234_567;
-/// What a reimbursement spends beside the vault output: the claim's end and the assignment's right, of 330 sats each.
-const BOUND: u64 = 660;
 
 /// Code of a contract that passes what it is sent on to the address in its calldata.
 const FORWARDER: &str = "695f5f5f5f345f355af1005f52600a6016f3";

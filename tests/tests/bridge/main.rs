@@ -4,11 +4,14 @@
 mod amounts;
 #[path = "../../../vm/guest/tests/machine/built.rs"]
 mod built;
+mod care;
 mod exit;
 mod interleaved;
 mod lies;
 mod operators;
+mod redeem;
 mod refund;
 mod steps;
+mod taken;
 mod walk;
 mod way;

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::built::built;
 use crate::steps::{FEE, User, run, sums, text, until_sums};
 
-const FIRST: Member = Member::OPERATOR;
-const SECOND: Member = Member {
+pub const FIRST: Member = Member::OPERATOR;
+pub const SECOND: Member = Member {
     name: "second",
     role: Role::Operator,
 };

@@ -1,16 +1,19 @@
 //! What users do, by the commands that they have.
 
-use alloy_primitives::U256;
+use alloy_primitives::{U256, keccak256};
 use bitcoin::{Amount, OutPoint, Transaction, Txid};
 use bitsect_node::devnet::committee::paying;
 use bitsect_tests::bridge::BridgeNet;
 use bitsect_tests::until;
+use bitsect_vm::chain::predeploys::BRIDGE;
 use serde_json::{Value, json};
 
 /// Wei in a sat.
 pub const SAT: u128 = 10_000_000_000;
 /// What an operator keeps of a withdrawal, in sats, where a test does not mind.
 pub const FEE: u64 = 5_000;
+/// What a reimbursement spends beside the vault output: the claim's end and the assignment's right, of 330 sats each.
+pub const BOUND: u64 = 660;
 
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
@@ -137,6 +140,14 @@ pub async fn until_sums(net: &BridgeNet, what: &str, expected: [u64; 4]) {
         Err(format!("{sums:?} instead of {expected:?}\n{said:?}"))
     })
     .await;
+}
+
+/// Gives what `Bridge` has logged of an event.
+pub async fn logged(net: &BridgeNet, event: &str) -> Vec<Value> {
+    let topic = keccak256(event);
+    let query = json!([{ "fromBlock": "0x0", "toBlock": "latest", "address": BRIDGE, "topics": [topic] }]);
+    let logs = net.rpc().get("eth_getLogs", query).await;
+    logs.as_array().expect("logs").clone()
 }
 
 /// Finds what has spent an output, in the blocks above a height.
