@@ -10,8 +10,7 @@ use super::config::Config;
 use super::user::{Output, Progress, node, open, optional_node, read_terms, read_user_keys};
 use crate::user::{
     Node, Requested, Route, Terms, UserError, UserStore, WithdrawRequest, WithdrawStage, WithdrawView,
-    parse_amount, parse_l1_address, resume_requests, send_withdraw, sign_withdraw, wait_for_request,
-    withdrawal_views,
+    parse_amount, parse_l1_address, resume_requests, send_withdraw, sign_withdraw, withdrawal_views,
 };
 
 /// Asks for bitcoin that are on L2, and shows where that stands.
@@ -127,7 +126,7 @@ async fn request(
     let progress = Progress::new(format!("waiting for L2 transaction {}", signed.hash));
     let Requested { id, .. } = match forced {
         None => send_withdraw(&node, session.store(), &signed).await?,
-        Some(_) => wait_for_request(&node, &signed).await?,
+        Some(forced) => session.wait_for_forced(&node, &signed, &forced).await?,
     };
     drop(progress);
     let view = follow(&node, &terms, id, wait, config).await?;

@@ -136,6 +136,21 @@ pub enum UserError {
         /// The nonce.
         nonce: u64,
     },
+    /// L2 is where it should have a forced request, and has not.
+    #[error(
+        "L2 transaction {hash} was in Bitcoin by L1 block {confirmed}, and L2 does not have it at origin {origin}: it offers too \
+         little for gas, the inbox is full, or Bitcoin transaction {forced_txid} is lost; ask again"
+    )]
+    LeftOut {
+        /// The L2 transaction.
+        hash: alloy_primitives::B256,
+        /// The Bitcoin transaction.
+        forced_txid: bitcoin::Txid,
+        /// The L1 height at which it was seen to have left the mempool.
+        confirmed: u32,
+        /// The L1 height of the latest L2 block's origin.
+        origin: u32,
+    },
     /// The L2 transaction was sent, and failed.
     #[error("L2 transaction {hash} was sent and has failed in block {block}: it moved nothing but its fee")]
     Reverted {
@@ -179,7 +194,8 @@ impl UserError {
             | Self::Follow(_)
             | Self::Node(_)
             | Self::NodeRefuses { .. }
-            | Self::NonceTaken { .. } => ExitKind::Network,
+            | Self::NonceTaken { .. }
+            | Self::LeftOut { .. } => ExitKind::Network,
             Self::Store(_) | Self::Wallet(_) | Self::Fund(_) | Self::Ended => ExitKind::Fault,
         }
     }

@@ -9,7 +9,8 @@ use bitsect_vm::derive::forced_script;
 use serde::Serialize;
 
 use super::deposit::verify_fee;
-use super::{Session, SignedRequest, UserError};
+use super::withdraw::{RECEIPT_PAUSE, find_request};
+use super::{Node, Requested, Session, SignedRequest, UserError};
 
 /// A request that is on its way by Bitcoin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,5 +75,41 @@ impl Session {
             transaction_hash: signed.hash,
             sequencing_window: self.terms.sequencing_window,
         })
+    }
+
+    /// Waits until L2 has a forced request.
+    ///
+    /// # Errors
+    /// [`UserError::Reverted`] where it failed there; [`UserError::NonceTaken`]; [`UserError::LeftOut`] where L2 has come a
+    /// sequencing window past the Bitcoin transaction, and does not have it; where node or Bitcoin Core cannot be asked.
+    pub async fn wait_for_forced(
+        &self,
+        node: &Node,
+        signed: &SignedRequest,
+        forced: &Forced,
+    ) -> Result<Requested, UserError> {
+        let (hash, forced_txid) = (signed.hash, forced.forced_txid);
+        let mut confirmed = None;
+        loop {
+            // The origin first: what L2 has up to there is seen then.
+            let origin = node.heads().await?.latest.l1_origin.height;
+            if let Some(requested) = find_request(node, signed).await? {
+                return Ok(requested);
+            }
+            // A reorg may bring it back into the mempool.
+            confirmed = match self.client().get_mempool_entry(&forced_txid).await? {
+                Some(_) => None,
+                None => Some(confirmed.unwrap_or(self.client().get_blockchain_info().await?.blocks)),
+            };
+            if let Some(confirmed) = confirmed.filter(|height| origin >= height + forced.sequencing_window) {
+                return Err(UserError::LeftOut {
+                    hash,
+                    forced_txid,
+                    confirmed,
+                    origin,
+                });
+            }
+            tokio::time::sleep(RECEIPT_PAUSE).await;
+        }
     }
 }

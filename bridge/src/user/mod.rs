@@ -33,6 +33,5 @@ pub use tag::{Order, accept_txid};
 pub use terms::Terms;
 pub use withdraw::{
     Requested, Resumed, Route, SignedRequest, WithdrawRequest, resume_requests, send_withdraw, sign_withdraw,
-    wait_for_request,
 };
 pub use withdrawal::{BlockState, PAYOUT_WINDOW, WithdrawStage, WithdrawView};

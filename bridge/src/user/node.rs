@@ -92,10 +92,17 @@ impl WithdrawalAnswer {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Heads {
-    pub(super) latest: L2Block,
+    pub(super) latest: LatestBlock,
     pub(super) safe: L2Block,
     pub(super) finalized: L2Block,
     pub(super) l1_processed: Height,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LatestBlock {
+    pub(super) number: u64,
+    pub(super) l1_origin: Height,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

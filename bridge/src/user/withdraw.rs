@@ -26,7 +26,7 @@ const WEI_PER_SAT: u64 = 10_000_000_000;
 /// The least that `Bridge` has operators pay.
 const LEAST_PAID: Amount = Amount::from_sat(546);
 /// How often a node is asked for a receipt: it makes blocks about as often, and has no call that waits.
-const RECEIPT_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const RECEIPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// A withdrawal that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,19 +233,30 @@ pub async fn send_withdraw(
 /// # Errors
 /// [`UserError::Reverted`] where it failed there; [`UserError::NonceTaken`]; where
 /// the node cannot be asked.
-pub async fn wait_for_request(node: &Node, signed: &SignedRequest) -> Result<Requested, UserError> {
+async fn wait_for_request(node: &Node, signed: &SignedRequest) -> Result<Requested, UserError> {
     loop {
-        if let Some(receipt) = node.receipt(signed.hash).await? {
-            return requested(signed.hash, &receipt);
-        }
-        let nonce = signed.request.nonce;
-        if node.nonce(signed.request.account, "latest").await? > nonce
-            && node.receipt(signed.hash).await?.is_none()
-        {
-            let hash = signed.hash;
-            return Err(UserError::NonceTaken { hash, nonce });
+        if let Some(requested) = find_request(node, signed).await? {
+            return Ok(requested);
         }
         tokio::time::sleep(RECEIPT_PAUSE).await;
+    }
+}
+
+/// Looks for a request on L2; gives none while it may still come.
+///
+/// # Errors
+/// As [`wait_for_request`].
+pub(super) async fn find_request(
+    node: &Node,
+    signed: &SignedRequest,
+) -> Result<Option<Requested>, UserError> {
+    let (hash, nonce) = (signed.hash, signed.request.nonce);
+    // The nonce first: what has taken it is there then.
+    let is_taken = node.nonce(signed.request.account, "latest").await? > nonce;
+    match node.receipt(hash).await? {
+        Some(receipt) => requested(hash, &receipt).map(Some),
+        None if is_taken => Err(UserError::NonceTaken { hash, nonce }),
+        None => Ok(None),
     }
 }
 

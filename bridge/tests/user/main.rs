@@ -2,6 +2,7 @@
 //! refunds at their block, crashes, lost folders, and what is refused before anything is sent. Needs bitcoind
 //! (`.ci/setup bitcoind`).
 
+mod forced;
 #[path = "../setup/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of set-up")]
 mod process;

@@ -1,0 +1,110 @@
+//! A forced request that L2 leaves out: who waits for it is told.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use warp::Filter;
+
+use crate::world::World;
+
+/// The sequencing window of the world's chain.
+const WINDOW: u32 = 50;
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a node says whose account has money and sends nothing.
+fn answer(request: &Value, origin: u32) -> Value {
+    let result = match request["method"].as_str().unwrap() {
+        "rollup_version" => json!({ "client": "test", "chainId": 77 }),
+        "eth_getBalance" => json!("0xde0b6b3a7640000"),
+        "eth_estimateGas" => json!("0x30d40"),
+        "eth_maxPriorityFeePerGas" => json!("0x0"),
+        "eth_getBlockByNumber" => json!({ "baseFeePerGas": "0x3b9aca00" }),
+        "eth_getTransactionCount" => json!("0x0"),
+        "rollup_estimateL1Fee" => json!({ "l1Fee": "0x0" }),
+        "eth_getTransactionReceipt" => Value::Null,
+        "rollup_syncStatus" => {
+            let head = json!({ "number": 5, "l1Origin": { "height": origin } });
+            json!({
+                "latest": head, "safe": head, "finalized": head, "l1Processed": { "height": origin },
+            })
+        }
+        method => panic!("the command asks for {method}"),
+    };
+    json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })
+}
+
+/// Serves a node; tells the origin of each head that it has told.
+async fn serve(origin: Arc<AtomicU32>, told: UnboundedSender<u32>) -> String {
+    let route = warp::post().and(warp::body::json()).map(move |request: Value| {
+        let origin = origin.load(Ordering::SeqCst);
+        if request["method"] == "rollup_syncStatus" {
+            // Nobody may listen any more when the command ends.
+            let _ = told.send(origin);
+        }
+        warp::reply::json(&answer(&request, origin))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(warp::serve(route).incoming(listener).run());
+    format!("http://{address}")
+}
+
+/// Waits until the command has seen an origin, and then asked again.
+async fn until_seen(told: &mut UnboundedReceiver<u32>, origin: u32) {
+    let seen = async {
+        let mut times = 0;
+        while times < 2 {
+            times += u32::from(told.recv().await.unwrap() == origin);
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_request_that_does_not_come_is_given_up_a_window_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path()).await;
+    let (origin, (tell, mut told)) = (Arc::new(AtomicU32::new(1_000_000)), unbounded_channel());
+    let node = serve(Arc::clone(&origin), tell).await;
+    let to = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    let words = format!(
+        "withdraw request --json --force --wait --to {to} --amount 50000sats --fee 500sats --node-url {node}"
+    );
+    let child = Command::new(env!("CARGO_BIN_EXE_bitsect-bridge"))
+        .args(world.arguments("ann", &words))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // While it is in no block, nothing is late.
+    until_seen(&mut told, 1_000_000).await;
+    let waiting = world.mempool().await;
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    let confirmed = world.core.tip().await.unwrap().height + 1;
+    origin.store(confirmed + WINDOW - 1, Ordering::SeqCst);
+    world.core.mine(1).await.unwrap();
+    until_seen(&mut told, confirmed + WINDOW - 1).await;
+    until_seen(&mut told, confirmed + WINDOW - 1).await;
+    origin.store(confirmed + WINDOW, Ordering::SeqCst);
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let ended = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap();
+    let said: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(ended.status.code(), Some(5), "{said}");
+    let message = said["error"]["message"].as_str().unwrap();
+    for words in [
+        format!(
+            "by L1 block {confirmed}, and L2 does not have it at origin {}",
+            confirmed + WINDOW
+        ),
+        format!("Bitcoin transaction {} is lost", waiting[0]),
+    ] {
+        assert!(message.contains(&words), "{words:?} in {message}");
+    }
+}
