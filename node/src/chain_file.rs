@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the file's form and of what its hash covers.
 const VERSION: u32 = 1;
-/// Least blocks before a refund: members accept in the first half of them.
-const MIN_REFUND_DELAY: u32 = 2;
+/// Least blocks before a refund: members ask for an accept in the first half of them, once the deposit is some blocks deep.
+const MIN_REFUND_DELAY: u32 = 12;
 /// What the hashed bytes begin with, so that they are nothing else's.
 const HASH_TAG: &[u8] = b"bitsect chain parameters 1\0";
 
@@ -210,7 +210,7 @@ impl ChainFile {
             "derive.refund_delay",
             delay,
             delay >= MIN_REFUND_DELAY,
-            "at least 2",
+            "at least 12",
         )?;
         let forced = derive.forced_gas_limit;
         let limit = execution.gas_limit.unwrap_or(genesis.gas_limit);

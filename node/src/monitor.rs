@@ -63,7 +63,7 @@ gauges! {
     asked: "bitsect_bridge_pending_sats", "In withdrawals that are not paid, in sats";
     credit: "bitsect_bridge_credit_sats", "Credit of operators, in sats";
     in_flight: "bitsect_bridge_in_flight_sats", "In vault outputs that are assigned and not taken, in sats";
-    settled: "bitsect_bridge_settled_sats", "All that was ever assigned, in sats";
+    settled: "bitsect_bridge_settled_sats", "All that was assigned and not given back, in sats";
     unclaimed: "bitsect_bridge_unclaimed_sats", "What recipients of deposits did not take, in sats";
     balance: "bitsect_bridge_balance_sats", "The balance of Bridge, in whole sats";
     supply: "bitsect_supply_sats", "All balances, in whole sats";

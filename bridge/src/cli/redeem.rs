@@ -109,7 +109,7 @@ async fn redeem(to: &str, config: &Config) -> eyre::Result<RedeemView> {
     let client = client(config, operator.terms.network).await?;
     verify_start(&client, &operator.terms).await?;
     let files = operator.open(config, &client).await?;
-    let (_, vault) = scan_vault(&client, &operator.terms, &operator.tickets).await?;
+    let (tip, vault) = scan_vault(&client, &operator.terms, &operator.tickets).await?;
     let txid = operator.setup.compute_txid();
     let failed = "failed to ask the node";
     // In this order: the credit is without what is counted.
@@ -133,7 +133,7 @@ async fn redeem(to: &str, config: &Config) -> eyre::Result<RedeemView> {
     let signed = operator
         .sign(config, &client, &files.wallet, (spent, output, to))
         .await?;
-    send(&client, &files, &signed.tx, spent).await?;
+    send(&client, &files, (&signed.tx, spent), tip).await?;
     Ok(RedeemView {
         txid: signed.tx.compute_txid(),
         operator: txid,
@@ -146,7 +146,12 @@ async fn redeem(to: &str, config: &Config) -> eyre::Result<RedeemView> {
 }
 
 /// Keeps what is sent, and sends it.
-async fn send(client: &Client, files: &Files, tx: &Transaction, spent: OutPoint) -> eyre::Result<()> {
+async fn send(
+    client: &Client,
+    files: &Files,
+    (tx, spent): (&Transaction, OutPoint),
+    tip: u32,
+) -> eyre::Result<()> {
     let failed = "failed to ask Bitcoin Core whether it takes the redemption";
     let tested = client.test_mempool_accept(&[tx]).await.wrap_err(failed)?;
     if let Some(reason) = tested.into_iter().find_map(|answer| answer.reject_reason) {
@@ -155,7 +160,7 @@ async fn send(client: &Client, files: &Files, tx: &Transaction, spent: OutPoint)
         return Err(UserError::NotTaken { what, reason }.into());
     }
     // From here on the daemon has nothing assigned until the chain has counted it, and sends it again where it is lost.
-    if let Some(pledge) = files.store.keep_redemption(spent, tx)? {
+    if let Some(pledge) = files.store.keep_redemption(spent, tx, tip)? {
         bail!("failed to use {spent}: it is for {pledge:?}");
     }
     files.wallet.sent([tx]).wrap_err("failed to use the wallet")?;

@@ -3,8 +3,9 @@
 //! One redb file. `signed`: a key path (the deployment's 32 bytes, then slot, pair, step and value, 4 bytes each,
 //! big-endian) -> the value; nothing is ever changed or removed. `seen`: slot, height and place in the block (4 bytes each,
 //! big-endian) -> the transaction. `blocks`: height -> hash. `pledges`: an output (txid in internal byte order, then its number,
-//! 4 bytes, little-endian) -> what we let it be spent for (1 byte), never changed, and removed where nothing came of it.
-//! `redemptions`: an output that is pledged to a redemption -> the newest transaction that redeems with it. `meta`: `format` = 1,
+//! 4 bytes, little-endian) -> what we let it be spent for (1 byte), and Bitcoin's height then; never changed, and removed where
+//! nothing came of it.
+//! `redemptions`: an output that is pledged to a redemption -> the newest transaction that redeems with it. `meta`: `format` = 2,
 //! `deployment`.
 
 use std::path::Path;
@@ -22,11 +23,11 @@ use crate::identity::{OtherFile, identify};
 const SIGNED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("signed");
 const SEEN: TableDefinition<'_, (u32, u32, u32), &[u8]> = TableDefinition::new("seen");
 const BLOCKS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("blocks");
-const PLEDGES: TableDefinition<'_, &[u8], u8> = TableDefinition::new("pledges");
+const PLEDGES: TableDefinition<'_, &[u8], (u8, u32)> = TableDefinition::new("pledges");
 const REDEMPTIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("redemptions");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Blocks that are remembered, and so how deep a reorg can be followed: two weeks.
 const REMEMBERED: u32 = 2016;
 
@@ -129,8 +130,8 @@ impl DaemonStore {
         Ok(Self(Arc::new(database)))
     }
 
-    /// Pledges outputs, all or none. Durable when it returns. Gives the first that is pledged to something else: then nothing
-    /// changes.
+    /// Pledges outputs, all or none, at a height of Bitcoin's. Durable when it returns. Gives the first that is pledged to something
+    /// else: then nothing changes.
     ///
     /// # Errors
     /// Where the file fails; then nothing is pledged.
@@ -138,17 +139,18 @@ impl DaemonStore {
         &self,
         outpoints: &[OutPoint],
         to: Pledge,
+        height: u32,
     ) -> Result<Option<(OutPoint, Pledge)>, DaemonStoreError> {
         let write = self.0.begin_write()?;
         // Where it is refused the transaction is dropped, and so undone.
-        let refused = pledge_in(&write, outpoints, to)?;
+        let refused = pledge_in(&write, outpoints, to, height)?;
         if refused.is_none() {
             write.commit()?;
         }
         Ok(refused)
     }
 
-    /// Pledges an output to a redemption, and keeps the transaction that spends it instead of an earlier one. Durable when it
+    /// Pledges an output to a redemption, at a height of Bitcoin's, and keeps the transaction that spends it instead of an earlier one. Durable when it
     /// returns. Gives what the output is pledged to otherwise: then nothing changes.
     ///
     /// # Errors
@@ -157,9 +159,10 @@ impl DaemonStore {
         &self,
         outpoint: OutPoint,
         transaction: &Transaction,
+        height: u32,
     ) -> Result<Option<Pledge>, DaemonStoreError> {
         let write = self.0.begin_write()?;
-        if let Some((_, other)) = pledge_in(&write, &[outpoint], Pledge::Redemption)? {
+        if let Some((_, other)) = pledge_in(&write, &[outpoint], Pledge::Redemption, height)? {
             return Ok(Some(other));
         }
         let (key, bytes) = (consensus::serialize(&outpoint), consensus::serialize(transaction));
@@ -191,7 +194,7 @@ impl DaemonStore {
             let mut table = write.open_table(PLEDGES)?;
             for outpoint in outpoints {
                 let key = consensus::serialize(outpoint);
-                let found = table.get(key.as_slice())?.map(|found| found.value());
+                let found = table.get(key.as_slice())?.map(|found| found.value().0);
                 if found == Some(from as u8) {
                     table.remove(key.as_slice())?;
                 }
@@ -206,9 +209,20 @@ impl DaemonStore {
     /// # Errors
     /// Where the file fails, or does not hold what was written.
     pub fn pledged(&self, outpoint: &OutPoint) -> Result<Option<Pledge>, DaemonStoreError> {
+        Ok(self.pledged_at(outpoint)?.map(|(pledge, _)| pledge))
+    }
+
+    /// Gives what an output is pledged to, and Bitcoin's height when it was.
+    ///
+    /// # Errors
+    /// Where the file fails, or does not hold what was written.
+    pub fn pledged_at(&self, outpoint: &OutPoint) -> Result<Option<(Pledge, u32)>, DaemonStoreError> {
         let table = self.0.begin_read()?.open_table(PLEDGES)?;
-        let found = table.get(consensus::serialize(outpoint).as_slice())?;
-        found.map(|found| pledge(outpoint, found.value())).transpose()
+        let Some(found) = table.get(consensus::serialize(outpoint).as_slice())? else {
+            return Ok(None);
+        };
+        let (got, height) = found.value();
+        Ok(Some((pledge(outpoint, got)?, height)))
     }
 
     /// Gives all outputs that are pledged to something.
@@ -221,7 +235,7 @@ impl DaemonStore {
         for row in table.iter()? {
             let (key, got) = row?;
             let outpoint: OutPoint = consensus::deserialize(key.value())?;
-            if pledge(&outpoint, got.value())? == to {
+            if pledge(&outpoint, got.value().0)? == to {
                 found.push(outpoint);
             }
         }
@@ -315,15 +329,16 @@ fn pledge_in(
     write: &WriteTransaction,
     outpoints: &[OutPoint],
     to: Pledge,
+    height: u32,
 ) -> Result<Option<(OutPoint, Pledge)>, DaemonStoreError> {
     let mut table = write.open_table(PLEDGES)?;
     for outpoint in outpoints {
         let key = consensus::serialize(outpoint);
-        let found = table.get(key.as_slice())?.map(|found| found.value());
+        let found = table.get(key.as_slice())?.map(|found| found.value().0);
         match found.map(|found| pledge(outpoint, found)).transpose()? {
             Some(other) if other != to => return Ok(Some((*outpoint, other))),
             Some(_) => {}
-            None => drop(table.insert(key.as_slice(), to as u8)?),
+            None => drop(table.insert(key.as_slice(), (to as u8, height))?),
         }
     }
     Ok(None)
@@ -401,15 +416,17 @@ mod tests {
         let file = dir.path().join("daemon.redb");
         let [one, two] = [1, 2].map(|vout| OutPoint::new(bitcoin::Txid::from_byte_array([7; 32]), vout));
         let store = DaemonStore::open(&file, B256::ZERO).unwrap();
-        assert_eq!(store.pledge(&[two], Pledge::Assignment).unwrap(), None);
-        let refused = store.pledge(&[one, two], Pledge::Move).unwrap();
+        assert_eq!(store.pledge(&[two], Pledge::Assignment, 7).unwrap(), None);
+        let refused = store.pledge(&[one, two], Pledge::Move, 7).unwrap();
         assert_eq!(refused, Some((two, Pledge::Assignment)));
         assert_eq!(store.pledged(&one).unwrap(), None);
-        assert_eq!(store.pledge(&[one], Pledge::Move).unwrap(), None);
-        assert_eq!(store.pledge(&[one], Pledge::Move).unwrap(), None);
+        assert_eq!(store.pledge(&[one], Pledge::Move, 7).unwrap(), None);
+        // The first time counts.
+        assert_eq!(store.pledge(&[one], Pledge::Move, 9).unwrap(), None);
+        assert_eq!(store.pledged_at(&one).unwrap(), Some((Pledge::Move, 7)));
         drop(store);
         let store = DaemonStore::open(&file, B256::ZERO).unwrap();
-        let refused = store.pledge(&[one], Pledge::Assignment).unwrap();
+        let refused = store.pledge(&[one], Pledge::Assignment, 7).unwrap();
         assert_eq!(refused, Some((one, Pledge::Move)));
         assert_eq!(store.pledged(&two).unwrap(), Some(Pledge::Assignment));
         assert_eq!(store.all_pledged(Pledge::Move).unwrap(), [one]);
@@ -430,8 +447,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [one, two] = [1, 2].map(|vout| OutPoint::new(bitcoin::Txid::from_byte_array([7; 32]), vout));
         let store = DaemonStore::open(&dir.path().join("daemon.redb"), B256::ZERO).unwrap();
-        store.pledge(&[one], Pledge::Assignment).unwrap();
-        store.pledge(&[two], Pledge::Move).unwrap();
+        store.pledge(&[one], Pledge::Assignment, 7).unwrap();
+        store.pledge(&[two], Pledge::Move, 7).unwrap();
         store.release(&[one, two], Pledge::Assignment).unwrap();
         assert_eq!(store.pledged(&one).unwrap(), None);
         assert_eq!(store.pledged(&two).unwrap(), Some(Pledge::Move));
@@ -443,14 +460,17 @@ mod tests {
         let file = dir.path().join("daemon.redb");
         let [one, two] = [1, 2].map(|vout| OutPoint::new(bitcoin::Txid::from_byte_array([7; 32]), vout));
         let store = DaemonStore::open(&file, B256::ZERO).unwrap();
-        store.pledge(&[two], Pledge::Move).unwrap();
+        store.pledge(&[two], Pledge::Move, 7).unwrap();
         assert_eq!(
-            store.keep_redemption(two, &transaction(1)).unwrap(),
+            store.keep_redemption(two, &transaction(1), 7).unwrap(),
             Some(Pledge::Move)
         );
         assert_eq!(store.redemption(&two).unwrap(), None);
         for outputs in [1, 2] {
-            assert_eq!(store.keep_redemption(one, &transaction(outputs)).unwrap(), None);
+            assert_eq!(
+                store.keep_redemption(one, &transaction(outputs), 7).unwrap(),
+                None
+            );
         }
         drop(store);
         let store = DaemonStore::open(&file, B256::ZERO).unwrap();

@@ -75,6 +75,14 @@ pub enum BuildError {
         /// Who has the second one.
         member: MemberId,
     },
+    /// A member wants to be paid to the vault.
+    #[error("payout of member {member}: expected another address than the vault's, got {payout}")]
+    Payout {
+        /// Who.
+        member: MemberId,
+        /// The address.
+        payout: Address,
+    },
     /// A slot's graph cannot be built.
     #[error("slot {slot}: {source}")]
     Slot {
@@ -265,9 +273,20 @@ impl SetupBuilder {
         };
         let bytes = contribution.encode(rounds);
         // What others would refuse must not be signed and fixed; a payout of another network, say.
-        Contribution::decode(&bytes, &shape)?;
+        self.decode(member, &bytes)?;
         self.ours = Some(bytes);
         Ok(())
+    }
+
+    fn decode(&self, member: MemberId, bytes: &[u8]) -> Result<Contribution, BuildError> {
+        let contribution = Contribution::decode(bytes, &self.shape(member))?;
+        let vault = ScriptBuf::new_p2tr(&self.secp, self.committee, None);
+        // What it is paid would be of the vault again, and nobody has signed ways out of it.
+        if contribution.payout.script_pubkey() == vault {
+            let payout = contribution.payout;
+            return Err(BuildError::Payout { member, payout });
+        }
+        Ok(contribution)
     }
 
     fn read(
@@ -277,7 +296,7 @@ impl SetupBuilder {
         let mut read = BTreeMap::new();
         for member in self.deployment.ids() {
             let bytes = contributions.get(&member).ok_or(BuildError::Missing { member })?;
-            read.insert(member, Contribution::decode(bytes, &self.shape(member))?);
+            read.insert(member, self.decode(member, bytes)?);
         }
         verify_distinct(&read)?;
         Ok(read)
@@ -421,8 +440,7 @@ impl Builder for SetupBuilder {
     }
 
     fn verify_contribution(&self, member: MemberId, contribution: &[u8]) -> Result<(), BuildError> {
-        Contribution::decode(contribution, &self.shape(member))?;
-        Ok(())
+        self.decode(member, contribution).map(drop)
     }
 
     fn build(&self, contributions: &BTreeMap<MemberId, Vec<u8>>) -> Result<SetupGraph, BuildError> {

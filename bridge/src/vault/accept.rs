@@ -136,9 +136,9 @@ mod tests {
         let max = Some(100_000);
         assert_eq!(due(&world, max, 45), [first]);
         // Asked for the second one before, say in another view of the chain: then the first one waits.
-        assert_eq!(world.store.pledge(&[second], Pledge::Accept).unwrap(), None);
+        assert_eq!(world.store.pledge(&[second], Pledge::Accept, 10).unwrap(), None);
         assert_eq!(due(&world, max, 45), [second]);
-        assert_eq!(world.store.pledge(&[first], Pledge::Accept).unwrap(), None);
+        assert_eq!(world.store.pledge(&[first], Pledge::Accept, 10).unwrap(), None);
         assert_eq!(due(&world, max, 45), [first, second]);
         // Later nobody asks for it any more, but it may be on its way until the deposit is spent.
         let third = world.deposit(3, 50_000, 120);

@@ -1,7 +1,7 @@
 //! Which vault outputs are split, and which are merged: each member derives it from Bitcoin alone.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bitcoin::{Amount, OutPoint, Transaction};
 use bitsect_vm::derive::{MAX_VAULT_OUTPUTS, assignment_script};
@@ -16,7 +16,7 @@ use crate::params::{MERGED_OUTPUTS, VaultParams};
 /// with a member that is gone for good the outputs must be of use nevertheless.
 pub const CARE_BLOCKS: u32 = 30;
 
-/// Blocks, from where a move can be asked for, after which an operator uses an output although it may have signed its move: a member
+/// Blocks, from where it has asked for a move, after which an operator uses an input although it may have signed that: a member
 /// that is gone locks nothing for good. Where the move comes after all, the chain gives the credit back, and a ticket is lost.
 pub const ABANDONED_BLOCKS: u32 = 144;
 
@@ -152,24 +152,15 @@ pub fn usable(
         .collect();
     let inputs = reserved.iter().flat_map(|one| &one.inputs);
     let inputs: BTreeSet<OutPoint> = inputs.map(|(outpoint, _)| *outpoint).collect();
-    let since = moves.iter().flat_map(|one| {
-        let outpoints = one.inputs.iter().map(|(outpoint, _)| *outpoint);
-        outpoints.map(|outpoint| (outpoint, one.since()))
-    });
-    let since: BTreeMap<OutPoint, u32> = since.collect();
-    let is_abandoned = |outpoint: &OutPoint, output: &VaultOutput| {
-        let since = since.get(outpoint).copied().unwrap_or(output.height);
-        tip >= since + confirmations + ABANDONED_BLOCKS
-    };
     let mut usable = Usable::default();
     let mut wanted = Vec::new();
     for (outpoint, output) in vault.free().chain(vault.refused(counted)) {
-        let pledged = store.pledged(outpoint)?;
+        let pledged = store.pledged_at(outpoint)?;
         if inputs.contains(outpoint) {
             continue;
         }
-        if pledged == Some(Pledge::Move) {
-            if !is_abandoned(outpoint, output) {
+        if let Some((Pledge::Move, height)) = pledged {
+            if tip < height + ABANDONED_BLOCKS {
                 continue;
             }
             usable.abandoned.insert(*outpoint);
@@ -177,8 +168,8 @@ pub fn usable(
         usable.amounts.push(output.amount);
         if tip + 1 >= output.height + confirmations {
             let rank = match pledged {
-                Some(Pledge::Assignment) => 0,
-                Some(Pledge::Move) => 2,
+                Some((Pledge::Assignment, _)) => 0,
+                Some((Pledge::Move, _)) => 2,
                 _ => 1,
             };
             wanted.push((rank, Reverse(output.amount), *outpoint));
@@ -307,18 +298,18 @@ mod tests {
         assert_eq!(assignable(&world, 25), []);
         assert_eq!(assignable(&world, 26), [outputs[0]]);
         assert_eq!(assignable(&world, 28), [outputs[1], outputs[2], outputs[0]]);
-        world.store.pledge(&outputs[..1], Pledge::Assignment).unwrap();
+        world.store.pledge(&outputs[..1], Pledge::Assignment, 50).unwrap();
         assert_eq!(assignable(&world, 28), [outputs[0], outputs[1], outputs[2]]);
     }
 
     #[test]
     fn an_output_whose_move_does_not_come_is_of_use_again() {
         let mut world = Fixture::new(vec![]);
-        let [large, free] = [(1, 90_000, 20), (2, 50_000, 60)].map(|(number, sats, height)| {
+        let [large, free] = [(1, 90_000, 20), (2, 50_000, 40)].map(|(number, sats, height)| {
             let deposit = world.deposit(number, sats, height - 5);
             world.accept(deposit, sats, height)
         });
-        world.store.pledge(&[large], Pledge::Move).unwrap();
+        world.store.pledge(&[large], Pledge::Move, 50).unwrap();
         let split = VaultParams {
             split_above_sats: Some(80_000),
             ..VaultParams::default()
@@ -327,10 +318,10 @@ mod tests {
         for params in [split, VaultParams::default()] {
             let at =
                 |tip| usable(&world.vault, &params, &world.store, (tip, 6, &Counted::default())).unwrap();
-            let early = at(20 + 6 + ABANDONED_BLOCKS - 1);
+            let early = at(50 + ABANDONED_BLOCKS - 1);
             assert_eq!(early.assignable, [(free, Amount::from_sat(50_000))]);
             assert_eq!(early.abandoned, BTreeSet::new());
-            let late = at(20 + 6 + ABANDONED_BLOCKS);
+            let late = at(50 + ABANDONED_BLOCKS);
             let outpoints = late.assignable.iter().map(|(outpoint, _)| *outpoint);
             assert_eq!(outpoints.collect::<Vec<_>>(), [free, large]);
             assert_eq!(late.abandoned, BTreeSet::from([large]));
@@ -346,8 +337,8 @@ mod tests {
             let deposit = world.deposit(number, 50_000, 10);
             outputs.push(world.accept(deposit, 50_000, 12));
         }
-        world.store.pledge(&outputs[..3], Pledge::Assignment).unwrap();
-        world.store.pledge(&outputs[3..], Pledge::Move).unwrap();
+        world.store.pledge(&outputs[..3], Pledge::Assignment, 50).unwrap();
+        world.store.pledge(&outputs[3..], Pledge::Move, 50).unwrap();
         world.assign(ticket, outputs[0], 20);
         let names = tag(assignment_script(&chain_outpoint(&outputs[1])));
         let job = spending(outpoint(0x70, 2), vec![names]);

@@ -37,8 +37,8 @@ struct Work {
     made: u32,
     /// The tree of scripts of its inputs.
     root: Option<TapNodeHash>,
-    /// What its inputs are let be spent for.
-    pledge: Pledge,
+    /// What its inputs are let be spent for, and Bitcoin's height.
+    pledge: (Pledge, u32),
     /// The first L1 block of the first turn.
     turn: u32,
     /// The last L1 block in which it is in time.
@@ -199,7 +199,7 @@ impl Keeper {
         let accepts = due_accepts(vault, &self.params, store, (tip, self.confirmations))?;
         let accepts = accepts
             .into_iter()
-            .map(|(outpoint, deposit)| self.accept(vault, outpoint, deposit));
+            .map(|(outpoint, deposit)| self.accept(vault, (outpoint, deposit), tip));
         let moves = moves_of(vault, &self.params, store)?;
         let moves = moves
             .iter()
@@ -218,8 +218,8 @@ impl Keeper {
     fn accept(
         &self,
         vault: &VaultState,
-        outpoint: OutPoint,
-        deposit: &OpenDeposit,
+        (outpoint, deposit): (OutPoint, &OpenDeposit),
+        tip: u32,
     ) -> Result<Work, GraphError> {
         let terms = vault.terms();
         let funds = Funds::new(&self.secp, terms.vault_key);
@@ -229,9 +229,9 @@ impl Keeper {
             planned: balanced("accept", accept(spent, &funds))?,
             made: VAULT_OUTPUT + 1,
             root: deposit.order.spend_info(terms).merkle_root(),
-            pledge: Pledge::Accept,
+            pledge: (Pledge::Accept, tip),
             turn: deposit.height + self.confirmations,
-            deadline: terms.refund_height(deposit.height) - 1,
+            deadline: terms.accept_until(deposit.height),
             why: "all members have signed the ways out of it",
         })
     }
@@ -246,7 +246,7 @@ impl Keeper {
             planned: balanced("move", planned)?,
             made: one.outputs.len() as u32,
             root: None,
-            pledge: Pledge::Move,
+            pledge: (Pledge::Move, tip),
             turn: one.since() + self.confirmations,
             deadline: tip + PATIENCE,
             why: "all members have signed the ways out of what it makes",
@@ -336,7 +336,7 @@ impl Work {
             let name = format!("vault graph of {}, output {vout}", self.name);
             signer.sign(SignRequest { name, signings }).await?;
         }
-        // From here on others may have our part of it: what the inputs are spent for is kept before, for good.
+        // From here on others may have our part of it: what the inputs are spent for is kept before.
         let inputs: Vec<OutPoint> = self
             .planned
             .transaction
@@ -344,8 +344,8 @@ impl Work {
             .iter()
             .map(|input| input.previous_output)
             .collect();
-        if let Some((outpoint, got)) = store.pledge(&inputs, self.pledge)? {
-            let expected = self.pledge;
+        let (expected, tip) = self.pledge;
+        if let Some((outpoint, got)) = store.pledge(&inputs, expected, tip)? {
             return Err(KeepError::Pledged {
                 outpoint,
                 expected,

@@ -289,6 +289,10 @@ impl Bank {
         assignable.retain(|(_, amount)| fits(*amount));
         let secp = Secp256k1::new();
         for (outpoint, amount) in assignable {
+            // A move of it that all have signed, and that we carry.
+            if core.is_under_way(outpoint) {
+                continue;
+            }
             let Some((graph, signatures)) = self.graph(core, outpoint, amount).await? else {
                 continue;
             };
@@ -299,10 +303,19 @@ impl Bank {
                 continue;
             };
             if abandoned.contains(&outpoint) {
+                let spending = core.client().get_tx_spending_prevout(&[outpoint]).await;
+                let spending = spending.map_err(PayoutError::Rpc)?;
+                if spending.iter().any(|spending| spending.spending_txid.is_some()) {
+                    continue;
+                }
                 core.store().release(&[outpoint], Pledge::Move)?;
             }
             // Kept before anybody sees it: from now on we sign no move of the output.
-            if core.store().pledge(&[outpoint], Pledge::Assignment)?.is_some() {
+            if core
+                .store()
+                .pledge(&[outpoint], Pledge::Assignment, core.tip())?
+                .is_some()
+            {
                 continue;
             }
             core.submit(Outgoing {
@@ -362,10 +375,18 @@ impl Bank {
     /// Where the chain fails.
     pub async fn ripe(&self, core: &Core, slot: usize) -> Result<Option<Ripe>, BankError> {
         let ready = &core.slots()[slot];
-        let assigned = core.vault().and_then(|vault| vault.assigned(slot));
-        let (Some(_), Some(ticket)) = (assigned, ready.graph.spec.ticket) else {
+        let Some(ticket) = ready.graph.spec.ticket else {
             return Ok(None);
         };
+        // One that is gone nobody can be paid back with.
+        let is_there = core.vault().is_some_and(|vault| {
+            let assigned = vault.assigned(slot).and_then(|assigned| assigned.output);
+            let output = assigned.and_then(|outpoint| vault.output(&outpoint));
+            output.is_some_and(|output| output.spent.is_none())
+        });
+        if !is_there {
+            return Ok(None);
+        }
         let end = self.chain.finalized_units().await?;
         let most = ready.graph.params.rounds.units_total();
         let count = end

@@ -138,7 +138,7 @@ mod tests {
         let under_way =
             |world: &Fixture, origin| redemption_under_way(&world.vault, &world.store, origin).unwrap();
         assert_eq!(under_way(&world, 20), None);
-        world.store.pledge(&[ours], Pledge::Redemption).unwrap();
+        world.store.pledge(&[ours], Pledge::Redemption, 10).unwrap();
         assert_eq!(under_way(&world, 1_000), Some(ours));
         let redeems = tag(redemption_script(Address::repeat_byte(5)));
         // Another's, and one without the tag, are none.
@@ -181,7 +181,7 @@ mod tests {
         // Counted, and refused or held good.
         assert_eq!(refused(&world, 1, &[], 20), None);
         assert_eq!(refused(&world, 1, &[ticket], 19), None);
-        // Taken: then it was counted.
+        // Taken, or moved before it was counted: a redemption comes behind both.
         assert!(world.vault.apply(&spending(output, vec![]), 30));
         assert_eq!(refused(&world, 1, &[], 19), None);
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::Address;
 use bitcoin::{Amount, OutPoint, Transaction, TxIn, TxOut, Txid};
 use bitsect_vm::derive::{
-    MAX_OPEN_DEPOSITS, MAX_VAULT_OUTPUTS, assignment_script, redemption_script, vault_spend_script,
+    MAX_OPEN_DEPOSITS, MAX_VAULT_OUTPUTS, assignment_script, deposit_keep, redemption_script,
+    vault_spend_script,
 };
 
 use crate::chain::Counted;
@@ -291,7 +292,7 @@ impl VaultState {
     }
 
     fn find_deposit(&mut self, transaction: &Transaction, txid: Txid, height: u32) -> bool {
-        let keep = u32::from(self.terms.refund_delay).saturating_mul(2);
+        let keep = deposit_keep(self.terms.refund_delay);
         let is_full = self.open.len() >= MAX_OPEN_DEPOSITS;
         let mut forgotten = self.open.first().filter(|_| is_full).copied();
         forgotten = forgotten.filter(|(at, _)| height >= at.saturating_add(keep));

@@ -320,7 +320,7 @@ async fn a_redemption_that_was_lost_is_sent_again() {
     let funded = wallet.fund(&Funding::new(FeeRate::BROADCAST_MIN, vec![tag]));
     let signed = wallet.finish(funded.unwrap()).unwrap();
     let (spent, txid) = (signed.tx.input[0].previous_output, signed.tx.compute_txid());
-    assert_eq!(store.keep_redemption(spent, &signed.tx).unwrap(), None);
+    assert_eq!(store.keep_redemption(spent, &signed.tx, 10).unwrap(), None);
     let kept = store.redemption(&spent).unwrap().unwrap();
     for _ in 0..2 {
         assert!(send_redemption(&client, &kept).await.unwrap());
@@ -412,7 +412,7 @@ async fn what_may_be_moved_is_not_assigned_and_the_other_way_round() {
     assert_eq!(assignable(&other, end - 1), []);
     assert_eq!(assignable(&other, end), [(large, Amount::from_sat(LARGE))]);
     assert_eq!(assignable(&store, end), []);
-    let abandoned = joined + DEPTH + ABANDONED_BLOCKS;
+    let abandoned = tip + ABANDONED_BLOCKS;
     assert_eq!(assignable(&store, abandoned - 1), []);
     assert_eq!(assignable(&store, abandoned), [(large, Amount::from_sat(LARGE))]);
     drop((keeper, store));
@@ -430,11 +430,11 @@ async fn what_may_be_moved_is_not_assigned_and_the_other_way_round() {
     let store = held.unwrap();
     assert_eq!(assignable(&store, end), []);
     assert_eq!(
-        store.pledge(&[large], Pledge::Assignment).unwrap(),
+        store.pledge(&[large], Pledge::Assignment, 10).unwrap(),
         Some((large, Pledge::Move))
     );
     // The other way round.
-    assert_eq!(other.pledge(&[large], Pledge::Assignment).unwrap(), None);
+    assert_eq!(other.pledge(&[large], Pledge::Assignment, 10).unwrap(), None);
     assert_eq!(moves_of(&vault, &PARAMS, &other).unwrap(), []);
     assert_eq!(assignable(&other, tip), [(large, Amount::from_sat(LARGE))]);
     let mut keeper = world.keeper(carl, Arc::new(Notify::new()));

@@ -1,5 +1,6 @@
 //! Two members that have set up a slot together and sign for the vault over HTTP: an operator and a challenger.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use bitsect_bridge::setup::{
 use bitsect_bridge::user::{Order, Terms};
 use bitsect_bridge::vault::{Keeper, Signing, Turns, VaultState};
 use bitsect_l1::BlockRef;
+use bitsect_l1::regtest::free_port;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -148,7 +150,8 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let mut listeners = Vec::new();
         for _ in NAMES {
-            listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+            let address = (Ipv4Addr::LOCALHOST, free_port().unwrap());
+            listeners.push(TcpListener::bind(address).await.unwrap());
         }
         let addresses: Vec<_> = listeners.iter().map(|one| one.local_addr().unwrap()).collect();
         let deployment = deployment(&listeners);

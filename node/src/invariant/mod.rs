@@ -36,7 +36,7 @@ pub struct Facts {
     pub bridge_balance: U256,
     /// The slot of `Bridge` with vault, pending, credit and in flight.
     pub totals: U256,
-    /// The slot of `Bridge` with all that was ever assigned, and what was not taken.
+    /// The slot of `Bridge` with all that was assigned and not given back, and what was not taken.
     pub counts: U256,
 }
 
@@ -61,7 +61,7 @@ pub struct Sums {
     pub credit: u64,
     /// In vault outputs that are assigned and not yet taken, in sats.
     pub in_flight: u64,
-    /// All that was ever assigned, in sats.
+    /// All that was assigned and not given back, in sats.
     pub settled: u64,
     /// What recipients of deposits did not take, in sats.
     pub unclaimed: u64,
@@ -104,9 +104,9 @@ pub enum Violation {
         /// What came in, by the vault.
         got: U256,
     },
-    /// Vault outputs that were not assigned were spent to others of another sum.
+    /// Vault outputs that stay in the vault were spent to others of another sum.
     #[error(
-        "vault broken in block {block}: {} spent {spent} sats that were not assigned and added {added}",
+        "vault broken in block {block}: {} spent {spent} sats that stay in the vault and added {added}",
         bitcoin_txid(txid)
     )]
     VaultBroken {

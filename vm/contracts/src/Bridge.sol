@@ -315,19 +315,29 @@ contract Bridge {
         external
         onlySystem
     {
-        (bool isOurs, uint64 kept) = spendVault(txid, inputs, outputs.length > 0);
+        uint64 added = 0;
+        for (uint256 i = 0; i + 12 <= outputs.length; i += 12) {
+            added += uint64(bytes8(outputs[i + 4:i + 12]));
+        }
+        // Who takes an output may pay the vault with it. It has taken it: only what is spent to the sat was moved.
+        (bool isOurs, uint64 kept) = spendVault(txid, inputs, added == heldBy(inputs));
         // Only all members can spend a vault output: nobody else adds one.
         if (!isOurs) return;
-        uint64 added = 0;
         for (uint256 i = 0; i + 12 <= outputs.length; i += 12) {
             uint32 vout = uint32(bytes4(outputs[i:i + 4]));
             uint64 amount = uint64(bytes8(outputs[i + 4:i + 12]));
             vaultOutputs[outputId(txid, vout)] = VaultOutput(amount, 0);
-            added += amount;
             emit VaultOutputAdded(txid, vout, amount);
         }
         totals.vault += added;
         if (added != kept) emit VaultBroken(txid, kept, added);
+    }
+
+    /// The sum of the vault outputs among inputs.
+    function heldBy(bytes calldata inputs) private view returns (uint64 held) {
+        for (uint256 i = 0; i + 36 <= inputs.length; i += 36) {
+            held += vaultOutputs[outputId(bytes32(inputs[i:i + 32]), uint32(bytes4(inputs[i + 32:i + 36])))].amount;
+        }
     }
 
     /// Takes outputs from the vault: with `isMove` all of it stays there in others, without an operator takes what it was

@@ -10,8 +10,8 @@ use bitcoin::hashes::Hash;
 use bitsect_vm::chain::{ChainParams, ChainState, Frame, InboxCursor, Transaction};
 use bitsect_vm::derive::bitcoin::{L1Block, L1Transaction, merkle_root};
 use bitsect_vm::derive::{
-    InboxItem, MAX_OPEN_DEPOSITS, UnitKind, decode_items, encode_items, plan_batch_block, plan_forced_block, process_l1_block,
-    read_batch,
+    InboxItem, MAX_OPEN_DEPOSITS, UnitKind, decode_items, encode_items, plan_batch_block, plan_forced_block,
+    process_l1_block, read_batch,
 };
 use bitsect_vm_fuzz::blocks::{MAX_BLOCKS, Mined, Miner, bytes};
 use bitsect_vm_fuzz::chain::{Memory, genesis, params};

@@ -14,7 +14,7 @@ const VAULT_OUTPUTS_SLOT: u8 = 4;
 const ASSIGNMENTS_SLOT: u8 = 5;
 /// The slot of the sums: vault, pending, credit and in flight, 64 bits each from the low end.
 pub const TOTALS_SLOT: U256 = U256::from_limbs([2, 0, 0, 0]);
-/// The slot of, from the low end, the number of withdrawals, all that was ever assigned, and what recipients of deposits
+/// The slot of, from the low end, the number of withdrawals, all that was assigned and not given back, and what recipients of deposits
 /// did not take: 64 bits each.
 pub const COUNTS_SLOT: U256 = U256::ZERO;
 

@@ -93,14 +93,6 @@ pub struct DeriveParams {
     pub claim_maturity: u32,
 }
 
-impl DeriveParams {
-    /// Gives the L1 blocks that a deposit is open for at least. Whoever has an accept that all members signed may keep it back:
-    /// so it counts until the deposit is spent, and only one that its owner has left alone for long makes room for another.
-    pub fn deposit_keep(&self) -> u32 {
-        u32::from(self.refund_delay).saturating_mul(2)
-    }
-}
-
 /// The parameters as they are encoded: options as lists of at most one item.
 #[derive(RlpEncodable, RlpDecodable)]
 struct EncodedParams {

@@ -111,10 +111,18 @@ impl DepositTag {
     }
 }
 
-/// Finds the deposit output of a transaction: the first that pays what its first tag asks for.
+/// Gives the L1 blocks that a deposit is open for at least, out of the refund's delay. Whoever has an accept that all members
+/// signed may keep it back: so it counts until the deposit is spent, and only one that its owner has left alone for long makes
+/// room for another.
+pub fn deposit_keep(refund_delay: u16) -> u32 {
+    u32::from(refund_delay).saturating_mul(2)
+}
+
+/// Finds the deposit output of a transaction: the first that pays what its first tag asks for, where `has_room` for it.
 pub(super) fn find_deposit(
     params: &DeriveParams,
     transaction: &L1Transaction<'_>,
+    has_room: impl FnOnce() -> bool,
 ) -> Option<(OutPoint, DepositTag)> {
     let tag = transaction
         .outputs
@@ -123,8 +131,8 @@ pub(super) fn find_deposit(
     let is_candidate = |output: &TxOut<'_>| {
         output.value >= params.min_deposit && matches!(output.script, [OP_1, 32, key @ ..] if key.len() == 32)
     };
-    // The script takes curve arithmetic: nobody is to have it done for an output of no value.
-    if !transaction.outputs.iter().any(is_candidate) {
+    // The script takes curve arithmetic: nobody is to have it done for an output of no value, or one that cannot be opened.
+    if !transaction.outputs.iter().any(is_candidate) || !has_room() {
         return None;
     }
     let script = tag.output_script(params)?;

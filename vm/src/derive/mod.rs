@@ -11,7 +11,7 @@ mod record;
 mod scan;
 
 pub use cursor::{HeaderError, L1Cursor, MEDIAN_WINDOW};
-pub use deposit::{DEPOSIT_TAG, DepositCall, DepositTag, MAX_DEPOSIT_CALL, vault_script};
+pub use deposit::{DEPOSIT_TAG, DepositCall, DepositTag, MAX_DEPOSIT_CALL, deposit_keep, vault_script};
 pub use envelope::{
     COMMIT_TAG, MAX_FRAME, MAX_FRAMES, commit_frames, commit_tag_script, frame_of_script, frame_script,
 };

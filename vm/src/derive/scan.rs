@@ -5,7 +5,7 @@ use core::cell::OnceCell;
 
 use super::bitcoin::{L1Block, L1Transaction};
 use super::cursor::HeaderError;
-use super::deposit::{accepted_sats, find_deposit, vault_script};
+use super::deposit::{accepted_sats, deposit_keep, find_deposit, vault_script};
 use super::envelope::{commit_frames, frame_of_script};
 use super::inbox::{AcceptedDeposit, InboxItem, encode_items, forced_of_script};
 use super::record::find_records;
@@ -134,9 +134,11 @@ impl<'a> Scan<'a> {
         for transaction in block.transactions.iter().skip(1) {
             for (index, input) in transaction.inputs.iter().enumerate() {
                 let spent = &input.previous_output;
+                // An output may be several of these: who makes a commit chooses the scripts of its outputs.
                 if *spent == self.baton {
                     self.pass_baton(transaction);
-                } else if let Some(frame) = self.data_output(spent) {
+                }
+                if let Some(frame) = self.data_output(spent) {
                     let script = input.leaf_script().and_then(frame_of_script);
                     *frame = match &script {
                         Some(bytes) => Frame::revealed(BlobRef::of(bytes)),
@@ -145,7 +147,8 @@ impl<'a> Scan<'a> {
                     if let (Some(blob), Some(bytes)) = (frame.blob(), script) {
                         blobs.put(blob, bytes)?;
                     }
-                } else if let Ok(at) = self.deposits.binary_search_by(|open| open.outpoint.cmp(spent)) {
+                }
+                if let Ok(at) = self.deposits.binary_search_by(|open| open.outpoint.cmp(spent)) {
                     self.close_deposit(at, transaction, index);
                 }
             }
@@ -204,12 +207,13 @@ impl<'a> Scan<'a> {
         transaction: &L1Transaction<'_>,
         blobs: &mut B,
     ) -> Result<(), B::Error> {
-        let is_full = self.deposits.len() >= MAX_OPEN_DEPOSITS;
-        let forgotten = if is_full { self.forgotten_deposit() } else { None };
-        if is_full && forgotten.is_none() {
-            return Ok(());
-        }
-        let Some((outpoint, tag)) = find_deposit(&self.params.derive, transaction) else {
+        let mut forgotten = None;
+        let has_room = || {
+            let is_full = self.deposits.len() >= MAX_OPEN_DEPOSITS;
+            forgotten = if is_full { self.forgotten_deposit() } else { None };
+            !is_full || forgotten.is_some()
+        };
+        let Some((outpoint, tag)) = find_deposit(&self.params.derive, transaction, has_room) else {
             return Ok(());
         };
         if let Some(at) = forgotten {
@@ -243,7 +247,7 @@ impl<'a> Scan<'a> {
     fn forgotten_deposit(&self) -> Option<usize> {
         let deposits = self.deposits.iter().enumerate();
         let (at, oldest) = deposits.min_by_key(|(_, open)| open.height)?;
-        let keep = self.params.derive.deposit_keep();
+        let keep = deposit_keep(self.params.derive.refund_delay);
         (self.height >= oldest.height.saturating_add(keep)).then_some(at)
     }
 

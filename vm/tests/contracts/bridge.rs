@@ -293,11 +293,14 @@ fn who_was_assigned_what_is_moved_has_its_credit_again() {
     let slot = chain.storage(BRIDGE, assignment_slot(&output_id(&ticket)));
     assert_eq!(assigned_height(slot), None);
     verify(&mut chain);
-    // What it was not given back is taken as before.
+    // What it was not given back is taken as before, also with what is paid to the vault besides.
     chain.record(&spend(5, &[outpoint(4, 0)], &[(0, 15_000), (1, 15_000)]), &[]);
     chain.record(&assignment(2, outpoint(5, 1)), &[]);
-    chain.record(&spend(6, &[outpoint(5, 1)], &[]), &[]);
-    assert_eq!(totals(&mut chain), [15_000, 0, 0, 0]);
+    let (logs, _) = chain.record(&spend(6, &[outpoint(5, 1)], &[(0, 15_330)]), &[]);
+    let broken: Bridge::VaultBroken = only(&logs);
+    assert_eq!((broken.spent, broken.added), (0, 15_330));
+    assert_eq!(totals(&mut chain), [30_330, 0, 0, 0]);
+    assert_eq!(chain.view(BRIDGE, &Bridge::creditOfCall(OPERATOR)), 0);
     verify(&mut chain);
 }
 

@@ -424,6 +424,28 @@ fn an_accept_counts_until_the_deposit_is_spent() {
 }
 
 #[test]
+fn a_deposit_counts_where_it_is_a_data_output_or_a_baton_too() {
+    for vout in [0, 1] {
+        let (mut sim, _) = start();
+        let (_, deposit) = deposits(&mut sim, 50_000);
+        let baton = sim.baton();
+        let mut commit = sim.commit_on(baton, 1);
+        commit.output[vout] = deposit.output[1].clone();
+        commit.output.push(deposit.output[0].clone());
+        let outpoint = OutPoint {
+            txid: commit.compute_txid(),
+            vout: vout as u32,
+        };
+        sim.mine(vec![commit]);
+        assert_eq!(sim.chain.deposits.len(), 1);
+        assert!(accept(&mut sim, outpoint, vec![vec![1; 64]], 49_000));
+        assert!(sim.chain.deposits.is_empty());
+        assert_ne!(sim.baton(), outpoint);
+        assert!(sim.chain.batches.is_empty() || vout == 0, "its frame is lost");
+    }
+}
+
+#[test]
 fn the_oldest_deposit_makes_room_when_it_is_forgotten_and_not_before() {
     let (mut sim, _) = start();
     let first = deposit(&mut sim, 50_000);

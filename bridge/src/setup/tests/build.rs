@@ -2,11 +2,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::Hash;
 use bitcoin::key::Secp256k1;
-use bitcoin::{OutPoint, Txid};
+use bitcoin::{Address, OutPoint, Txid};
 
 use super::super::builder::{BuildError, Purpose, SetupBuilder, Wanted};
 use super::{deployment_of, keys, program, section};
-use crate::committee::{Builder, Deployment, Graph, MemberId};
+use crate::committee::{Aggregate, Builder, Deployment, Graph, MemberId};
 use crate::connector::Ticket;
 use crate::setup::{PartySecrets, payout_address};
 
@@ -117,6 +117,14 @@ fn other_contributions_are_another_graph_or_none() {
         Err(BuildError::Twice { what: "output", .. })
     ));
     assert!(builder.verify_contribution(ids[0], carl).is_err());
+    // Paid to the vault it would lock what it takes.
+    let secrets = secrets(&deployment, ids[0]);
+    let mut builder = builder;
+    let places = made(ids[0], &builder.wanted(ids[0], &secrets));
+    let key = Aggregate::new(&deployment).unwrap().key();
+    let vault = Address::p2tr(&Secp256k1::new(), key, None, deployment.network);
+    let refused = builder.contribute(ids[0], &secrets, vault.clone(), &places);
+    assert!(matches!(refused, Err(BuildError::Payout { payout, .. }) if payout == vault));
 }
 
 #[test]

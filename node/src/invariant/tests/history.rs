@@ -186,21 +186,23 @@ impl History {
         }
     }
 
-    /// Spends outputs as members do: assigned ones to their operator, the others to the vault again.
+    /// Spends outputs as members do: all of them to the vault again, or assigned ones alone to their operator.
     fn spend(&mut self, of: Vec<u8>, split: bool) -> VaultSpend {
         let inputs: Vec<OutPoint> = of.into_iter().map(|of| self.output(of)).collect();
-        let mut free = 0;
+        let (mut held, mut is_taken) = (0, true);
         let mut seen = Vec::new();
         for input in &inputs {
             let (sats, assigned) = self.world.vault_output(input);
-            if !assigned && !seen.contains(input) {
-                free += sats;
+            if sats > 0 && !seen.contains(input) {
+                held += sats;
+                is_taken &= assigned;
                 seen.push(*input);
             }
         }
+        let kept = if is_taken && !split { 0 } else { held };
         let txid = self.world.outpoint().txid;
-        let half = if split { free / 2 } else { 0 };
-        let amounts = [half, free - half];
+        let half = if split { kept / 2 } else { 0 };
+        let amounts = [half, kept - half];
         let outputs = (0_u32..).zip(amounts).filter(|(_, sats)| *sats > 0);
         let outputs: Vec<AddedOutput> = outputs.map(|(vout, sats)| AddedOutput { vout, sats }).collect();
         let added = outputs.iter().map(|added| OutPoint {
