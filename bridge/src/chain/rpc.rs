@@ -66,6 +66,8 @@ pub struct Counted {
     pub origin: u32,
     /// Tickets that the newest block has vault outputs assigned to.
     pub tickets: BTreeSet<OutPoint>,
+    /// Vault outputs that it has assigned, to any output of an operator's.
+    pub assigned: BTreeSet<OutPoint>,
     /// Vault outputs that it has assigned to none.
     pub free: BTreeSet<OutPoint>,
 }
@@ -247,12 +249,13 @@ impl RpcChain {
         };
         let vault: VaultAnswer = self.ask("rollup_vault", json!([])).await?;
         for OutputAnswer { outpoint, assigned } in vault.outputs {
-            match assigned {
-                Some(ticket) => counted
-                    .tickets
-                    .insert(OutPoint::new(ticket.operator, ticket.ticket_vout)),
-                None => counted.free.insert(outpoint),
+            let Some(ticket) = assigned else {
+                counted.free.insert(outpoint);
+                continue;
             };
+            let ticket = OutPoint::new(ticket.operator, ticket.ticket_vout);
+            counted.tickets.insert(ticket);
+            counted.assigned.insert(outpoint);
         }
         Ok(counted)
     }
@@ -401,6 +404,7 @@ mod tests {
         let counted = Counted {
             origin: 20,
             tickets: [output("22", 3)].into(),
+            assigned: [output("11", 1)].into(),
             free: [output("11", 0)].into(),
         };
         assert_eq!(chain.counted().await.unwrap(), counted);

@@ -156,7 +156,8 @@ pub fn usable(
     let mut wanted = Vec::new();
     for (outpoint, output) in vault.free().chain(vault.refused(counted)) {
         let pledged = store.pledged_at(outpoint)?;
-        if inputs.contains(outpoint) {
+        // Any output of an operator's can stand for a ticket in the chain; Bitcoin alone does not show that.
+        if inputs.contains(outpoint) || counted.assigned.contains(outpoint) {
             continue;
         }
         if let Some((Pledge::Move, height)) = pledged {
@@ -265,6 +266,12 @@ mod tests {
                 .is_empty()
         };
         assert!(assignable(&world, &Counted::default()));
+        // Assigned to what is no ticket of a slot's.
+        let elsewhere = Counted {
+            assigned: [output].into(),
+            ..Counted::default()
+        };
+        assert!(!assignable(&world, &elsewhere));
         world.assign(tickets[0], output, 20);
         // The chain has not come there, or has assigned it.
         assert!(!assignable(&world, &counted(19, &[output])));

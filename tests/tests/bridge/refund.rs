@@ -9,7 +9,7 @@ use bitsect_tests::until;
 use serde_json::{Value, json};
 
 use crate::built::built;
-use crate::steps::{SAT, User, fee, run, sums, text, until_sums};
+use crate::steps::{SAT, User, fee, run, sums, sums_of, text, until_sums};
 
 const SATS: u64 = 1_000_000;
 const MONEY: u64 = 5_000_000;
@@ -71,34 +71,25 @@ async fn stage_is(net: &BridgeNet, deposit: &str, expected: &str) {
     .await;
 }
 
-/// Mines block by block until the verifier has these sums; gives how many blocks that took.
+/// Mines what waits, and then what the sequencer posts for it, until the verifier has these sums; gives how many blocks that took.
 async fn mine_until_sums(net: &BridgeNet, expected: [u64; 4]) -> u32 {
-    for blocks in 0..FINAL {
-        if sums(net).await == expected {
-            return blocks;
+    let core = &net.network.core;
+    let before = core.tip().await.expect("a tip").height;
+    core.mine(1).await.expect("a block");
+    let sequencer = &net.sequencer.as_ref().expect("the sequencer runs").rpc;
+    until("the sequencer to have the sums", || async {
+        match sums_of(sequencer).await {
+            sums if sums == expected => Ok(()),
+            sums => Err(format!("{sums:?}")),
         }
-        let safe = net.rpc().height("safe").await;
-        net.network.core.mine(1).await.expect("a block");
-        net.network.synced(net.rpc()).await;
-        // The sequencer's batch for it is on its way.
-        until("another batch, or the sums", || async {
-            let waiting = net
-                .client()
-                .get_raw_mempool()
-                .await
-                .map_err(|error| error.to_string())?;
-            let is_there = net.rpc().height("safe").await > safe || sums(net).await == expected;
-            match is_there || !waiting.is_empty() {
-                true => Ok(()),
-                false => Err(format!("the safe block is {safe}")),
-            }
-        })
-        .await;
-    }
-    panic!(
-        "{:?} instead of {expected:?} behind {FINAL} blocks",
-        sums(net).await
-    )
+    })
+    .await;
+    let last = sequencer.height("latest").await;
+    net.network.mine_until_safe(net.rpc(), last).await;
+    assert_eq!(sums(net).await, expected);
+    let blocks = core.tip().await.expect("a tip").height - before;
+    assert!(blocks < FINAL, "{blocks} blocks, of which the first is final");
+    blocks
 }
 
 /// Has a deposit minted, and another one whose accept waits for a block while nobody mines; gives that.

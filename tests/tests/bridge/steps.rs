@@ -3,6 +3,7 @@
 use alloy_primitives::{U256, keccak256};
 use bitcoin::{Amount, OutPoint, Transaction, Txid};
 use bitsect_node::devnet::committee::paying;
+use bitsect_tests::Rpc;
 use bitsect_tests::bridge::BridgeNet;
 use bitsect_tests::until;
 use bitsect_vm::chain::predeploys::BRIDGE;
@@ -122,7 +123,12 @@ pub fn fee(sent: &Value) -> u64 {
 
 /// The bridge's sums as the verifier has them: vault, pending, credit, in flight.
 pub async fn sums(net: &BridgeNet) -> [u64; 4] {
-    let vault = net.rpc().get("rollup_vault", json!([])).await;
+    sums_of(net.rpc()).await
+}
+
+/// The bridge's sums as a node has them.
+pub async fn sums_of(rpc: &Rpc) -> [u64; 4] {
+    let vault = rpc.get("rollup_vault", json!([])).await;
     assert_eq!(vault["holds"], json!(true), "{vault}");
     let sum = |name: &str| vault[name].as_u64().unwrap_or_else(|| panic!("{vault}"));
     ["vaultSats", "pendingSats", "creditSats", "inFlightSats"].map(sum)

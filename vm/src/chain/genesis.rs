@@ -174,7 +174,7 @@ mod tests {
             ),
             (
                 BRIDGE,
-                b256!("68c6cb7780104428db67dd3b6b6baa27c6be2bc2081d479b9137ca787d00f768"),
+                b256!("588f1a9f38f6c571add92ff506eb7fd50be2eadbb323b8388ca2d5c2415cfc81"),
             ),
             (
                 FEE_VAULT,
