@@ -75,7 +75,8 @@ async fn stage_is(net: &BridgeNet, deposit: &str, expected: &str) {
 async fn mine_until_sums(net: &BridgeNet, expected: [u64; 4]) -> u32 {
     let core = &net.network.core;
     let before = core.tip().await.expect("a tip").height;
-    core.mine(1).await.expect("a block");
+    // The sequencer takes an origin when there is a block on it.
+    core.mine(2).await.expect("blocks");
     let sequencer = &net.sequencer.as_ref().expect("the sequencer runs").rpc;
     until("the sequencer to have the sums", || async {
         match sums_of(sequencer).await {
