@@ -150,8 +150,8 @@ impl DaemonStore {
         Ok(refused)
     }
 
-    /// Pledges an output to a redemption, at a height of Bitcoin's, and keeps the transaction that spends it instead of an earlier one. Durable when it
-    /// returns. Gives what the output is pledged to otherwise: then nothing changes.
+    /// Pledges an output to a redemption, at a height of Bitcoin's, and keeps the transaction that spends it instead of an earlier
+    /// one. Durable when it returns. Gives what the output is pledged to otherwise: then nothing changes.
     ///
     /// # Errors
     /// Where the file fails; then nothing changes.

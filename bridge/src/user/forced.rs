@@ -97,9 +97,11 @@ impl Session {
                 return Ok(requested);
             }
             // A reorg may bring it back into the mempool.
-            confirmed = match self.client().get_mempool_entry(&forced_txid).await? {
-                Some(_) => None,
-                None => Some(confirmed.unwrap_or(self.client().get_blockchain_info().await?.blocks)),
+            let is_waiting = self.client().get_mempool_entry(&forced_txid).await?.is_some();
+            confirmed = match confirmed {
+                _ if is_waiting => None,
+                None => Some(self.client().get_blockchain_info().await?.blocks),
+                known => known,
             };
             if let Some(confirmed) = confirmed.filter(|height| origin >= height + forced.sequencing_window) {
                 return Err(UserError::LeftOut {

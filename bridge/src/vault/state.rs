@@ -294,8 +294,8 @@ impl VaultState {
     fn find_deposit(&mut self, transaction: &Transaction, txid: Txid, height: u32) -> bool {
         let keep = deposit_keep(self.terms.refund_delay);
         let is_full = self.open.len() >= MAX_OPEN_DEPOSITS;
-        let mut forgotten = self.open.first().filter(|_| is_full).copied();
-        forgotten = forgotten.filter(|(at, _)| height >= at.saturating_add(keep));
+        let oldest = self.open.first().copied();
+        let forgotten = oldest.filter(|(at, _)| is_full && height >= at.saturating_add(keep));
         if is_full && forgotten.is_none() {
             return false;
         }

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use warp::Filter;
 
-use crate::world::World;
+use crate::world::{World, serve};
 
 /// The sequencing window of the world's chain.
 const WINDOW: u32 = 50;
@@ -18,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a node says whose account has money and sends nothing.
 fn answer(request: &Value, origin: u32) -> Value {
-    let result = match request["method"].as_str().unwrap() {
+    match request["method"].as_str().unwrap() {
         "rollup_version" => json!({ "client": "test", "chainId": 77 }),
         "eth_getBalance" => json!("0xde0b6b3a7640000"),
         "eth_estimateGas" => json!("0x30d40"),
@@ -34,24 +33,20 @@ fn answer(request: &Value, origin: u32) -> Value {
             })
         }
         method => panic!("the command asks for {method}"),
-    };
-    json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })
+    }
 }
 
 /// Serves a node; tells the origin of each head that it has told.
-async fn serve(origin: Arc<AtomicU32>, told: UnboundedSender<u32>) -> String {
-    let route = warp::post().and(warp::body::json()).map(move |request: Value| {
+async fn tell_origins(origin: Arc<AtomicU32>, told: UnboundedSender<u32>) -> String {
+    serve(move |request| {
         let origin = origin.load(Ordering::SeqCst);
         if request["method"] == "rollup_syncStatus" {
             // Nobody may listen any more when the command ends.
             let _ = told.send(origin);
         }
-        warp::reply::json(&answer(&request, origin))
-    });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(warp::serve(route).incoming(listener).run());
-    format!("http://{address}")
+        answer(request, origin)
+    })
+    .await
 }
 
 /// Waits until the command has seen an origin, and then asked again.
@@ -70,7 +65,7 @@ async fn a_forced_request_that_does_not_come_is_given_up_a_window_behind_it() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path()).await;
     let (origin, (tell, mut told)) = (Arc::new(AtomicU32::new(1_000_000)), unbounded_channel());
-    let node = serve(Arc::clone(&origin), tell).await;
+    let node = tell_origins(Arc::clone(&origin), tell).await;
     let to = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
     let words = format!(
         "withdraw request --json --force --wait --to {to} --amount 50000sats --fee 500sats --node-url {node}"

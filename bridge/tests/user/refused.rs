@@ -3,9 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
-use warp::Filter;
 
-use crate::world::{TO, World};
+use crate::world::{TO, World, serve};
 
 const USAGE: i32 = 2;
 const RULE: i32 = 3;
@@ -14,23 +13,12 @@ const NETWORK: i32 = 5;
 const MAINNET: &str = "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr";
 const REGTEST: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
-/// A node of some chain, that knows its id and no more.
-async fn serve(chain_id: u64) -> String {
-    let route = warp::post().and(warp::body::json()).map(move |request: Value| {
-        let version = json!({ "client": "test", "chainId": chain_id });
-        warp::reply::json(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": version }))
-    });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(warp::serve(route).incoming(listener).run());
-    format!("http://{address}")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_before_anything_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(dir.path()).await;
-    let other = serve(78).await;
+    // A node of another chain, that knows its id and no more.
+    let other = serve(|_| json!({ "client": "test", "chainId": 78 })).await;
     let send = format!("deposit send --to {TO} --amount");
     let wrong_case = TO.replace("E0F", "e0F");
     for (command, code, words) in [

@@ -12,7 +12,8 @@ use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use bitsect_l1::sender::FeePolicy;
 use bitsect_l1::wallet::sign_key_path;
-use serde_json::Value;
+use serde_json::{Value, json};
+use warp::Filter;
 
 pub const DELAY: u32 = 20;
 pub const NEEDED: u32 = 3;
@@ -64,6 +65,18 @@ fn run(arguments: &[String], input: Option<&Path>) -> Done {
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Serves a node that answers so, and gives its URL.
+pub async fn serve(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) -> String {
+    let route = warp::post().and(warp::body::json()).map(move |request: Value| {
+        let result = answer(&request);
+        warp::reply::json(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(warp::serve(route).incoming(listener).run());
+    format!("http://{address}")
 }
 
 impl World {

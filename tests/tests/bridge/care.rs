@@ -11,7 +11,7 @@ use bitsect_tests::until;
 use serde_json::{Value, json};
 
 use crate::built::built;
-use crate::steps::{BOUND, FEE, SAT, User, accepted, logged, run, spender, text, until_sums};
+use crate::steps::{BOUND, FEE, SAT, User, accepted, logged, run, spender, text, until_spent, until_sums};
 
 const CARE: VaultParams = VaultParams {
     split_above_sats: Some(1_000_000),
@@ -62,11 +62,7 @@ async fn until_outputs(net: &BridgeNet, what: &str, expected: &[u64]) -> Vec<(Ou
 
 /// Waits until an output that a move made is taken for a withdrawal.
 async fn taken(net: &BridgeNet, (output, sats): (OutPoint, u64), above: u32) {
-    let paid = until("the reimbursement's block", || async {
-        let found = spender(net, output, above).await;
-        found.ok_or_else(|| format!("{output} is not spent"))
-    })
-    .await;
+    let paid = until_spent(net, output, above).await;
     assert_eq!(paid.output[0].value, Amount::from_sat(sats + BOUND), "{paid:?}");
 }
 

@@ -7,7 +7,7 @@ use bitsect_tests::{number, until};
 use serde_json::json;
 
 use crate::built::built;
-use crate::steps::{BOUND, FEE, SAT, User, accepted, logged, spender, until_sums};
+use crate::steps::{BOUND, FEE, SAT, User, accepted, logged, until_spent, until_sums};
 
 const OPERATOR: Member = Member::OPERATOR;
 /// What the operator claims at last.
@@ -68,11 +68,7 @@ async fn credit_is_redeemed_and_the_operator_goes_on() {
     alice.paid(&net, id).await;
     until_sums(&net, "the reimbursement", [REST, 0, 0, 0]).await;
     let (output, height) = accepted(&deposit);
-    let paid = until("the reimbursement's block", || async {
-        let found = spender(&net, output, height).await;
-        found.ok_or_else(|| format!("{output} is not spent"))
-    })
-    .await;
+    let paid = until_spent(&net, output, height).await;
     assert_eq!(paid.output[0].value, Amount::from_sat(CLAIMED + BOUND));
     assert_eq!(bob.bitcoin(&net), EARNED + CLAIMED - 2 * FEE);
     assert_eq!(carol.wei(&net).await, u128::from(EARNED) * SAT);

@@ -156,6 +156,15 @@ pub async fn logged(net: &BridgeNet, event: &str) -> Vec<Value> {
     logs.as_array().expect("logs").clone()
 }
 
+/// Waits until a block above a height spends an output, and gives what does.
+pub async fn until_spent(net: &BridgeNet, output: OutPoint, above: u32) -> Transaction {
+    until("the output to be spent", || async {
+        let found = spender(net, output, above).await;
+        found.ok_or_else(|| format!("{output} is not spent"))
+    })
+    .await
+}
+
 /// Finds what has spent an output, in the blocks above a height.
 pub async fn spender(net: &BridgeNet, outpoint: OutPoint, above: u32) -> Option<Transaction> {
     let client = net.client();

@@ -13,14 +13,13 @@ use bitsect_node::convert::chain_outpoint;
 use bitsect_node::devnet::committee::Member;
 use bitsect_tests::bridge::{BridgeNet, BridgeOptions};
 use bitsect_tests::lying_node::LyingNode;
-use bitsect_tests::until;
 use bitsect_vm::chain::bridge::output_id;
 use serde_json::{Value, json};
 
 use crate::built::built;
 use crate::lies::{bond, holding, until_slashed};
 use crate::operators::{FIRST, SECOND};
-use crate::steps::{BOUND, FEE, User, accepted, logged, spender, text, until_sums};
+use crate::steps::{BOUND, FEE, User, accepted, logged, spender, text, until_spent, until_sums};
 
 const SATS: u64 = 1_000_000;
 /// An output that nobody has credit for.
@@ -127,11 +126,7 @@ async fn a_second_claim_fails(members: Vec<Member>, slots: u32, liar: Member) {
         .await
         .expect("a ticket is spent");
     let assigned = spender(&net, first, height).await.expect("a ticket is spent");
-    let taken = until("the output to be taken", || async {
-        let taken = spender(&net, wanted, height).await;
-        taken.ok_or_else(|| format!("{wanted} is there"))
-    })
-    .await;
+    let taken = until_spent(&net, wanted, height).await;
     assert_eq!(taken.input[1].previous_output.txid, assigned.compute_txid());
     let keys = MemberKeys::read(&net.committee.key(FIRST)).expect("the operator's keys");
     let paid = payout_address(&keys, Network::Regtest).script_pubkey();
