@@ -1,5 +1,6 @@
 //! Random histories of the bridge, with real blocks, back and forth: every sum holds after every block.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, TxKind, U256};
@@ -188,15 +189,14 @@ impl History {
 
     /// Spends outputs as members do: all of them to the vault again, or assigned ones alone to their operator.
     fn spend(&mut self, of: Vec<u8>, split: bool) -> VaultSpend {
-        let inputs: Vec<OutPoint> = of.into_iter().map(|of| self.output(of)).collect();
+        // A set: no transaction on Bitcoin spends an output twice, so the chain records none that does.
+        let inputs: BTreeSet<OutPoint> = of.into_iter().map(|of| self.output(of)).collect();
         let (mut held, mut is_taken) = (0, true);
-        let mut seen = Vec::new();
         for input in &inputs {
             let (sats, assigned) = self.world.vault_output(input);
-            if sats > 0 && !seen.contains(input) {
+            if sats > 0 {
                 held += sats;
                 is_taken &= assigned;
-                seen.push(*input);
             }
         }
         let kept = if is_taken && !split { 0 } else { held };
@@ -212,7 +212,7 @@ impl History {
         self.outputs.extend(added);
         VaultSpend {
             txid,
-            inputs,
+            inputs: inputs.into_iter().collect(),
             outputs,
         }
     }
