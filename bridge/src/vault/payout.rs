@@ -216,12 +216,11 @@ impl Payouts {
             return Ok(());
         };
         let rate = self.fees.rate(client).await?;
-        // BIP-0125: the fee is higher, by what relaying the new one costs; it is not larger.
-        let relay = Limits::read(client).await?.incremental.fee_wu(last.tx.weight());
-        let least = relay.and_then(|relay| relay.checked_add(last.fee));
+        // The new one is not larger.
+        let least = Limits::read(client).await?.replacing(last.fee, last.tx.weight());
         let outputs = self.outputs(&payout.paid, &ids);
         let mut request = Funding::new(rate, outputs);
-        request = request.replace(wallet, &[&last.tx], least.unwrap_or(Amount::MAX_MONEY));
+        request = request.replace(wallet, &[&last.tx], least);
         request.unconfirmed = false;
         request.need_change = true;
         let signed = wallet.finish(wallet.fund(&request)?)?;

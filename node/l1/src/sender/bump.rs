@@ -72,25 +72,14 @@ impl Sender {
         let it = &job.slots[slot];
         let current = job.current(slot);
         let paid = effective_rate(current, it.lifts.last());
-        let more = FeeRate::from_sat_per_kwu(paid.to_sat_per_kwu().saturating_mul(3) / 2 + 1);
-        let rate = self
-            .config
-            .fees
-            .rate(&self.client)
-            .await?
-            .max(more)
-            .min(self.config.fees.ceiling);
-        let least = paid
-            .to_sat_per_kwu()
-            .saturating_add(limits.incremental.to_sat_per_kwu());
-        if rate.to_sat_per_kwu() < least {
+        let Some(rate) = self.config.fees.raised(&self.client, paid, &limits).await? else {
             tracing::warn!(
                 job = id.0,
                 slot,
                 "the fee is at its ceiling and the transaction waits"
             );
             return Ok(false);
-        }
+        };
         if it.replaceable && !it.latched && it.settled.is_none() && it.versions.len() < MAX_VERSIONS {
             self.replace(id, slot, rate, rebuild, limits, reports).await
         } else {
@@ -115,10 +104,9 @@ impl Sender {
             .map(|v| v.fee)
             .max()
             .unwrap_or(Amount::ZERO);
-        let relay = crate::wallet::fee(limits.incremental, job.current(slot).tx.weight());
         let terms = Terms {
             rate,
-            min_fee: fees.checked_add(relay).unwrap_or(Amount::MAX_MONEY),
+            min_fee: limits.replacing(fees, job.current(slot).tx.weight()),
         };
         let new = match rebuild.rebuild(job, slot, &terms) {
             Ok(new) => new,

@@ -44,6 +44,29 @@ impl FeePolicy {
         Ok(self.choose(estimate, &client.get_mempool_info().await?))
     }
 
+    /// Asks Core for the rate of what replaces or lifts a transaction of rate `paid`: half as much again at least. None
+    /// where the ceiling is below what relaying it takes (BIP-0125).
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn raised(
+        &self,
+        client: &Client,
+        paid: FeeRate,
+        limits: &Limits,
+    ) -> Result<Option<FeeRate>, RpcError> {
+        Ok(self.raise(self.rate(client).await?, paid, limits))
+    }
+
+    fn raise(&self, rate: FeeRate, paid: FeeRate, limits: &Limits) -> Option<FeeRate> {
+        let per_kwu = paid.to_sat_per_kwu();
+        let more = FeeRate::from_sat_per_kwu(per_kwu.saturating_mul(3) / 2 + 1);
+        let least = per_kwu.saturating_add(limits.incremental.to_sat_per_kwu());
+        let least = FeeRate::from_sat_per_kwu(least);
+        let raised = rate.max(more).max(least).min(self.ceiling);
+        (raised >= least).then_some(raised)
+    }
+
     /// Returns the rate for an estimate and the state of the mempool.
     pub(crate) fn choose(&self, estimate: Option<FeeRate>, info: &MempoolInfo) -> FeeRate {
         self.bound(estimate.unwrap_or(self.floor).max(info.lowest_rate()))
@@ -82,10 +105,16 @@ impl Limits {
             incremental: info.incremental_relay_fee,
         })
     }
+
+    /// Returns the least fee of what replaces transactions of a fee, by one of a size (BIP-0125, rules 3 and 4).
+    pub fn replacing(&self, fees: Amount, weight: Weight) -> Amount {
+        let relay = crate::wallet::fee(self.incremental, weight);
+        fees.checked_add(relay).unwrap_or(Amount::MAX_MONEY)
+    }
 }
 
 /// Returns the rate of a fee, rounded down.
-pub(crate) fn rate_of(fee: Amount, weight: Weight) -> FeeRate {
+pub fn rate_of(fee: Amount, weight: Weight) -> FeeRate {
     let vsize = weight.to_vbytes_ceil().max(1);
     FeeRate::from_sat_per_kwu(fee.to_sat().saturating_mul(250) / vsize)
 }
@@ -106,5 +135,28 @@ mod tests {
         assert_eq!(policy.bound(rate(5)), rate(5));
         assert_eq!(policy.bound(rate(50)), rate(9));
         assert_eq!(rate_of(Amount::from_sat(200), Weight::from_wu(397)), rate(2));
+    }
+
+    #[test]
+    fn a_raise_pays_half_as_much_again_and_what_relay_asks() {
+        let rate = |vb: u32| FeeRate::from_sat_per_vb_u32(vb);
+        let policy = FeePolicy {
+            target_blocks: 1,
+            floor: rate(1),
+            ceiling: rate(9),
+        };
+        let limits = Limits {
+            count: 1,
+            vsize: 1,
+            incremental: rate(1),
+        };
+        let raise = |now, paid| policy.raise(rate(now), rate(paid), &limits);
+        assert_eq!(raise(1, 1), Some(rate(2)));
+        assert_eq!(raise(1, 4), Some(FeeRate::from_sat_per_kwu(1_501)));
+        assert_eq!(raise(7, 4), Some(rate(7)));
+        assert_eq!(raise(1, 8), Some(rate(9)));
+        assert_eq!(raise(20, 9), None);
+        let fee = limits.replacing(Amount::from_sat(150), Weight::from_wu(397));
+        assert_eq!(fee, Amount::from_sat(250));
     }
 }

@@ -45,10 +45,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bitcoin::{OutPoint, Transaction, Txid};
 
-pub(crate) use self::fees::rate_of;
 pub use self::{
     bump::Rebuild,
-    fees::{FeePolicy, Limits},
+    fees::{FeePolicy, Limits, rate_of},
     job::{Confirmed, Draft, DraftTx, Job, JobError, MAX_TXS, Slot, Terms, Version},
 };
 pub use crate::ledger::{Conflict, JobId};

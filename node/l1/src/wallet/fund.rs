@@ -304,12 +304,11 @@ impl Wallet {
     ) -> Result<Option<SignedTx>, FundError> {
         let txid = parent.tx.compute_txid();
         let old_txid = old.map(|(old, _)| old.tx.compute_txid());
+        if old_txid.is_some_and(|old| self.child_of(&old).is_some()) {
+            return Ok(None);
+        }
         let coins: Vec<OutPoint> = {
             let inner = self.inner.lock();
-            let built_on = |o: &LocalOutput| Some(o.outpoint.txid) == old_txid && o.is_spent;
-            if inner.bdk.list_output().any(|output| built_on(&output)) {
-                return Ok(None);
-            }
             let mine = inner.bdk.list_output().filter(|o| o.outpoint.txid == txid);
             let free = mine.filter(|o| !o.is_spent || old_txid.is_some_and(|old| inner.is_spent_by(o, old)));
             free.map(|o| o.outpoint).collect()

@@ -327,6 +327,14 @@ impl Wallet {
         paying.next().map(|tx| (*tx.tx_node.tx).clone())
     }
 
+    /// Returns a transaction of the wallet that spends an output of another one.
+    pub fn child_of(&self, parent: &Txid) -> Option<Txid> {
+        let inner = self.inner.lock();
+        let spends = |tx: &Transaction| tx.input.iter().any(|input| input.previous_output.txid == *parent);
+        let mut children = inner.bdk.transactions().filter(|tx| spends(&tx.tx_node.tx));
+        children.next().map(|tx| tx.tx_node.txid)
+    }
+
     /// Returns the outputs of the wallet's transactions that a transaction spends, as far as known.
     pub fn spent_by(&self, tx: &Transaction) -> HashMap<OutPoint, TxOut> {
         let inner = self.inner.lock();
