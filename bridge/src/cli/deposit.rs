@@ -3,7 +3,7 @@
 use std::fmt;
 
 use alloy_primitives::Bytes;
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, Txid};
 use bitsect_vm::derive::DepositCall;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -40,6 +40,13 @@ pub(super) enum DepositCommand {
     Status {
         /// The deposit: txid:vout.
         outpoint: Option<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Pays more for a deposit, or its refund, that waits for a block.
+    Bump {
+        /// The deposit: txid:vout.
+        outpoint: String,
         #[command(flatten)]
         wait: WaitArgs,
     },
@@ -142,6 +149,9 @@ impl fmt::Display for PayToView {
 #[serde(rename_all = "camelCase")]
 struct SentView {
     fee_sats: u64,
+    /// The transaction whose place was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced_txid: Option<Txid>,
     #[serde(flatten)]
     deposit: DepositView,
 }
@@ -153,7 +163,11 @@ impl fmt::Display for SentView {
             "{}\n  fee {}",
             self.deposit,
             bitcoin::Amount::from_sat(self.fee_sats)
-        )
+        )?;
+        match self.replaced_txid {
+            Some(txid) => write!(f, ", in the place of {txid}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -193,6 +207,7 @@ pub(super) async fn run(
                 .run(status(outpoint.as_deref(), *wait, config), stop)
                 .await
         }
+        DepositCommand::Bump { outpoint, wait } => wait.output.run(bump(outpoint, *wait, config), stop).await,
         DepositCommand::Refund { outpoint, to, wait } => {
             let work = refund(outpoint, to.as_deref(), *wait, config);
             wait.output.run(work, stop).await
@@ -228,6 +243,7 @@ async fn send(order: &OrderArgs, amount: &str, wait: WaitArgs, config: &Config) 
     let deposit = follow(&mut session, outpoint, node.as_ref(), wait, config).await?;
     wait.output.print(&SentView {
         fee_sats: fee.to_sat(),
+        replaced_txid: None,
         deposit,
     })
 }
@@ -272,6 +288,22 @@ async fn refund(outpoint: &str, to: Option<&str>, wait: WaitArgs, config: &Confi
     let deposit = follow(&mut session, outpoint, None, wait, config).await?;
     wait.output.print(&SentView {
         fee_sats: fee.to_sat(),
+        replaced_txid: None,
+        deposit,
+    })
+}
+
+async fn bump(outpoint: &str, wait: WaitArgs, config: &Config) -> eyre::Result<()> {
+    let terms = read_terms(config)?;
+    let outpoint = parse_outpoint(outpoint)?;
+    let keys = read_user_keys(config, &terms)?;
+    let node = optional_node(config, &terms).await?;
+    let mut session = open(config, terms, keys).await?;
+    let bumped = session.bump_deposit(outpoint).await?;
+    let deposit = follow(&mut session, bumped.deposit, node.as_ref(), wait, config).await?;
+    wait.output.print(&SentView {
+        fee_sats: bumped.signed.fee.to_sat(),
+        replaced_txid: Some(bumped.replaced),
         deposit,
     })
 }

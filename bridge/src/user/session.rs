@@ -351,6 +351,17 @@ impl Session {
             .change(|deposits| note(deposits, ring, terms, tx, None, own));
         Ok(noted?)
     }
+
+    /// Notes the deposits of a transaction of ours instead of another's, which is in no block. Where a block has that one
+    /// after all, its deposits are noted again.
+    pub(super) fn see_instead(&mut self, tx: &Transaction, replaced: &Txid) -> Result<(), UserError> {
+        let (ring, terms) = (&mut self.ring, &self.terms);
+        let noted = self.store.change(|deposits| {
+            deposits.forget(replaced)?;
+            note(deposits, ring, terms, tx, None, true)
+        });
+        Ok(noted?)
+    }
 }
 
 /// Makes a follower that begins with what the one that knows less knows; the other one takes no block twice.

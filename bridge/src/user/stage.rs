@@ -242,7 +242,10 @@ impl fmt::Display for Stage {
         match self {
             Self::Unsent { reason: None } => write!(f, "unsent: Bitcoin Core does not have it"),
             Self::Unsent { reason: Some(reason) } => {
-                write!(f, "unsent: Bitcoin Core does not take it: {reason}")
+                write!(
+                    f,
+                    "unsent: Bitcoin Core does not take it: {reason}; where its fee is too low, run `deposit bump`"
+                )
             }
             Self::Lost { reason } => {
                 write!(f, "lost: another transaction has spent its coins ({reason})")

@@ -196,6 +196,12 @@ impl Deposits<'_> {
         Ok(all)
     }
 
+    /// Forgets the deposits of a transaction.
+    pub(super) fn forget(&mut self, txid: &Txid) -> Result<(), StoreError> {
+        let txid = txid.as_byte_array();
+        Ok(self.0.retain(|place, _| !place.starts_with(txid))?)
+    }
+
     /// Forgets what was in blocks from a height on.
     fn drop_from(&mut self, height: u32) -> Result<(), StoreError> {
         for (outpoint, mut deposit) in self.all()? {

@@ -2,6 +2,7 @@
 //! refunds at their block, crashes, lost folders, and what is refused before anything is sent. Needs bitcoind
 //! (`.ci/setup bitcoind`).
 
+mod bump;
 mod forced;
 #[path = "../setup/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of set-up")]
@@ -376,6 +377,13 @@ async fn deposits_are_found_again_with_the_key_file_alone() {
     world.core.client().send_raw_transaction(&paid.tx).await.unwrap();
     let second = OutPoint::new(paid.tx.compute_txid(), 1);
     assert_eq!(world.status("ann", second)["stage"], "mempool");
+    world.run("ann", &format!("deposit bump {second}")).refused(
+        3,
+        &format!(
+            "transaction: expected one that only this wallet pays, got {}",
+            second.txid
+        ),
+    );
     world.core.mine(NEEDED).await.unwrap();
     assert_eq!(world.status("ann", second)["stage"], "waitingForAccept");
     assert_eq!(world.run("ann", &address).ok().json()["refundKeyIndex"], 2);
