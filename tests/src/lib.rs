@@ -14,6 +14,7 @@ mod precompiles;
 mod rpc;
 mod traffic;
 mod wallet;
+pub mod withholding;
 
 pub use challenger::ChallengerListener;
 pub use hand::{HandPoster, batch_on, underivable};

@@ -7,6 +7,7 @@ mod built;
 mod care;
 mod exit;
 mod interleaved;
+mod kept_back;
 mod lies;
 mod operators;
 mod redeem;

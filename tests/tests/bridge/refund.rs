@@ -60,15 +60,16 @@ fn on(net: &BridgeNet, core: &Bitcoind, args: &[&str]) -> Value {
     serde_json::from_str(&said).expect("JSON")
 }
 
-async fn stage_is(net: &BridgeNet, deposit: &str, expected: &str) {
+/// Waits until a deposit of Alice's is at a stage, and gives its status.
+pub async fn stage_is(net: &BridgeNet, deposit: &str, expected: &str) -> Value {
     until(&format!("the deposit to be {expected}"), || async {
         let status = run(net, "alice", &["deposit", "status", deposit]);
         match status["stage"] == json!(expected) {
-            true => Ok(()),
+            true => Ok(status),
             false => Err(format!("{status}")),
         }
     })
-    .await;
+    .await
 }
 
 /// Mines what waits, and then what the sequencer posts for it, until the verifier has these sums; gives how many blocks that took.
