@@ -5,9 +5,9 @@ use bitsect_l1::sender::{Limits, rate_of};
 use bitsect_l1::wallet::{Funding, SignedTx};
 
 use super::UserError;
+use super::record::Deposit;
 use super::refund::{refund_fee, verify_unspent};
 use super::session::Session;
-use super::store::Deposit;
 
 /// A transaction that took the place of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]

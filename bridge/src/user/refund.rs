@@ -8,8 +8,8 @@ use bitcoin::{
 use bitsect_l1::wallet::{FundError, SignedTx, sign_leaf};
 
 use super::deposit::verify_fee;
+use super::record::{Deposit, SpendKind};
 use super::session::Session;
-use super::store::{Deposit, SpendKind};
 use super::tag::Order;
 use super::{Terms, UserError};
 

@@ -1,6 +1,6 @@
 //! A user's folder at work: wallet and deposits follow Bitcoin together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bitcoin::{Amount, OutPoint, Transaction, Txid};
@@ -10,14 +10,12 @@ use bitsect_l1::sender::FeePolicy;
 use bitsect_l1::wallet::Wallet;
 use bitsect_l1::{BlockRef, FaultClass};
 
-use super::store::{Deposit, Deposits, Spend, SpendKind, StoreError, UserStore};
-use super::tag::Order;
+use super::notes::{Ring, note};
+use super::store::UserStore;
 use super::{Terms, UserError, UserKeys};
 
 /// The wallet's file in the user's folder.
 const WALLET_FILE: &str = "wallet.redb";
-/// Refund keys looked for beyond the highest one that was seen. One more is given out only when the last one is used.
-const GAP: u16 = 20;
 /// Coins asked about in one call.
 const COINS_A_CALL: usize = 500;
 
@@ -34,39 +32,6 @@ pub struct SessionConfig {
     pub max_fee: Amount,
     /// A block before the first coin and deposit.
     pub birthday: BlockRef,
-}
-
-/// The refund keys that are looked for.
-#[derive(Debug)]
-struct Ring {
-    keys: UserKeys,
-    known: HashMap<[u8; 32], u16>,
-    end: u16,
-}
-
-impl Ring {
-    fn new(keys: UserKeys) -> Self {
-        let mut ring = Self {
-            keys,
-            known: HashMap::new(),
-            end: 0,
-        };
-        ring.reach(GAP);
-        ring
-    }
-
-    fn reach(&mut self, end: u16) {
-        for index in self.end..end {
-            self.known.insert(self.keys.refund_key(index).serialize(), index);
-        }
-        self.end = self.end.max(end);
-    }
-
-    fn find(&mut self, order: &Order) -> Option<u16> {
-        let index = *self.known.get(&order.refund_key().0)?;
-        self.reach(index.saturating_add(GAP));
-        Some(index)
-    }
 }
 
 /// Why Core does not take a transaction of ours.
@@ -114,7 +79,7 @@ impl Session {
         let store = UserStore::open(folder, &terms.hash(), config.birthday)?;
         let mut ring = Ring::new(keys.clone());
         let used = store.deposits()?.values().map(|deposit| deposit.key).max();
-        ring.reach(used.unwrap_or_default().saturating_add(GAP));
+        ring.reach_behind(used.unwrap_or_default());
         let follower = follow(&config, &wallet, &store)?;
         Ok(Self {
             tip: wallet.tip(),
@@ -374,88 +339,4 @@ fn follow(config: &SessionConfig, wallet: &Wallet, store: &UserStore) -> Result<
         config.follower.clone(),
         known,
     )?)
-}
-
-/// Notes what a transaction has of our deposits: outputs that are some, and inputs that spend some.
-fn note(
-    deposits: &mut Deposits<'_>,
-    ring: &mut Ring,
-    terms: &Terms,
-    tx: &Transaction,
-    height: Option<u32>,
-    own: bool,
-) -> Result<(), StoreError> {
-    if let Some(height) = height {
-        note_spends(deposits, terms, tx, height)?;
-    }
-    let Some(order) = Order::of_transaction(tx) else {
-        return Ok(());
-    };
-    let Some(key) = ring.find(&order) else {
-        return Ok(());
-    };
-    let script = order.address(terms).script_pubkey();
-    let mut counts = true;
-    let txid = tx.compute_txid();
-    let paying = tx
-        .output
-        .iter()
-        .enumerate()
-        .filter(|(_, output)| output.script_pubkey == script);
-    for (vout, output) in paying {
-        let place = OutPoint::new(txid, vout as u32);
-        // The first one that is large enough counts; the others can be taken back.
-        let first = counts && output.value >= terms.min_deposit;
-        counts &= !first;
-        let old = deposits.get(&place)?;
-        let mut deposit = old.unwrap_or_else(|| Deposit {
-            tag: order.tag_script(),
-            key,
-            amount: output.value,
-            counts: first,
-            height: None,
-            spend: None,
-            transaction: None,
-            refund: None,
-        });
-        deposit.height = height.or(deposit.height);
-        if own {
-            deposit.transaction = Some(tx.clone());
-        }
-        deposits.put(&place, &deposit)?;
-    }
-    Ok(())
-}
-
-fn note_spends(
-    deposits: &mut Deposits<'_>,
-    terms: &Terms,
-    tx: &Transaction,
-    height: u32,
-) -> Result<(), StoreError> {
-    for (index, input) in tx.input.iter().enumerate() {
-        let Some(mut deposit) = deposits.get(&input.previous_output)? else {
-            continue;
-        };
-        deposit.spend = Some(Spend {
-            txid: tx.compute_txid(),
-            kind: spend_kind(terms, tx, index),
-            height,
-        });
-        deposits.put(&input.previous_output, &deposit)?;
-    }
-    Ok(())
-}
-
-/// Tells what a transaction does with a deposit in its input `index`, as derivation does.
-pub(super) fn spend_kind(terms: &Terms, tx: &Transaction, index: usize) -> SpendKind {
-    let witness = tx.input.get(index).map(|input| &input.witness);
-    if witness.is_some_and(|witness| witness.taproot_leaf_script().is_some()) {
-        return SpendKind::Refund;
-    }
-    let vault = terms.vault_script();
-    match tx.output.get(index) {
-        Some(output) if output.script_pubkey == vault => SpendKind::Accept { vout: index as u32 },
-        _ => SpendKind::Other,
-    }
 }

@@ -8,9 +8,10 @@ use serde::{Serialize, Serializer};
 
 use super::UserError;
 use super::node::{MintedDeposit, Node};
-use super::session::{Session, spend_kind};
+use super::notes::spend_kind;
+use super::record::{Deposit, SpendKind};
+use super::session::Session;
 use super::stage::{Around, InMempool, Stage, stage};
-use super::store::{Deposit, SpendKind};
 use super::tag::Order;
 
 /// A deposit, as it is shown.

@@ -11,13 +11,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use alloy_primitives::{Address as L2Address, B256, Bytes};
+use alloy_primitives::B256;
 use bitcoin::hashes::Hash;
-use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::{BlockHash, OutPoint, Txid};
 use bitsect_l1::BlockRef;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::record::{Deposit, Request};
 use crate::committee::Digest;
 use crate::identity::{OtherFile, identify};
 
@@ -58,89 +59,6 @@ pub enum StoreError {
 }
 
 crate::from_redb!(StoreError);
-
-/// What spent a deposit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SpendKind {
-    /// The members' accept; the vault output's index.
-    Accept {
-        /// The index.
-        vout: u32,
-    },
-    /// The refund by the leaf.
-    Refund,
-    /// All members together, for something else.
-    Other,
-}
-
-/// What spent a deposit, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spend {
-    /// The transaction.
-    pub txid: Txid,
-    /// What it is.
-    pub kind: SpendKind,
-    /// The height of its block.
-    pub height: u32,
-}
-
-/// A deposit whose refund key is ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deposit {
-    /// The tag output's script.
-    pub tag: ScriptBuf,
-    /// The index of the refund key.
-    pub key: u16,
-    /// The amount, in sats.
-    pub amount: Amount,
-    /// Whether it is the output of its transaction that counts.
-    pub counts: bool,
-    /// The height of its block.
-    pub height: Option<u32>,
-    /// What spent it in a block.
-    pub spend: Option<Spend>,
-    /// The transaction, where we made it or saw it.
-    #[serde(with = "hex_transaction")]
-    pub transaction: Option<Transaction>,
-    /// The refund that we made.
-    #[serde(with = "hex_transaction")]
-    pub refund: Option<Transaction>,
-}
-
-/// A withdrawal that we asked for, or were about to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// The signed L2 transaction.
-    pub raw: Bytes,
-    /// Who asks.
-    pub account: L2Address,
-    /// The account's nonce that it uses.
-    pub nonce: u64,
-    /// The amount, in sats.
-    pub amount: Amount,
-}
-
-mod hex_transaction {
-    use bitcoin::Transaction;
-    use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        tx: &Option<Transaction>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        tx.as_ref().map(serialize_hex).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Transaction>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        let read = text.map(|text| deserialize_hex(&text));
-        read.transpose().map_err(serde::de::Error::custom)
-    }
-}
 
 /// The file. Each call that writes is durable when it returns, or has changed nothing.
 #[derive(Debug)]
@@ -419,88 +337,4 @@ impl UserStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block(height: u32, fork: u8) -> BlockRef {
-        let mut hash = [fork; 32];
-        hash[0] = height as u8;
-        BlockRef::new(height, BlockHash::from_byte_array(hash))
-    }
-
-    fn deposit() -> Deposit {
-        Deposit {
-            tag: ScriptBuf::new(),
-            key: 3,
-            amount: Amount::from_sat(5),
-            counts: true,
-            height: None,
-            spend: None,
-            transaction: None,
-            refund: None,
-        }
-    }
-
-    #[test]
-    fn blocks_come_in_order_and_take_back_what_they_had() {
-        let dir = tempfile::tempdir().unwrap();
-        let chain = Digest([1; 32]);
-        let place = OutPoint::null();
-        let store = UserStore::open(dir.path(), &chain, block(5, 0)).unwrap();
-        let confirm = |height| {
-            move |deposits: &mut Deposits<'_>| {
-                let deposit = Deposit {
-                    height: Some(height),
-                    ..deposit()
-                };
-                deposits.put(&place, &deposit)
-            }
-        };
-        let gap = store
-            .connect(block(7, 0), block(6, 0).hash, |_| Ok(()))
-            .unwrap_err();
-        assert!(matches!(gap, StoreError::Gap { .. }));
-        store.connect(block(6, 0), block(5, 0).hash, |_| Ok(())).unwrap();
-        store.connect(block(7, 0), block(6, 0).hash, confirm(7)).unwrap();
-        // Twice is no harm, and is not looked at.
-        store
-            .connect(block(7, 0), block(6, 0).hash, |_| panic!("known"))
-            .unwrap();
-        assert_eq!(store.deposits().unwrap()[&place].height, Some(7));
-        // Another block of a height takes the place of the first.
-        store.connect(block(6, 9), block(5, 0).hash, |_| Ok(())).unwrap();
-        assert_eq!(store.deposits().unwrap()[&place].height, None);
-        assert_eq!(store.known().unwrap(), [block(5, 0), block(6, 9)]);
-        store.connect(block(7, 9), block(6, 9).hash, confirm(7)).unwrap();
-        store.disconnect(7).unwrap();
-        assert_eq!(store.deposits().unwrap()[&place].height, None);
-        drop(store);
-        let store = UserStore::open(dir.path(), &chain, block(1, 0)).unwrap();
-        assert_eq!(store.known().unwrap(), [block(5, 0), block(6, 9)]);
-        drop(store);
-        let other = UserStore::open(dir.path(), &Digest([2; 32]), block(1, 0)).unwrap_err();
-        assert!(matches!(other, StoreError::Other(_)));
-    }
-
-    #[test]
-    fn requests_and_withdrawals_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = UserStore::open(dir.path(), &Digest([1; 32]), block(5, 0)).unwrap();
-        let (hash, request) = (
-            B256::repeat_byte(3),
-            Request {
-                raw: vec![1, 2].into(),
-                account: L2Address::repeat_byte(4),
-                nonce: 5,
-                amount: Amount::from_sat(6),
-            },
-        );
-        store.keep_request(hash, &request).unwrap();
-        assert_eq!(store.requests().unwrap(), [(hash, request)]);
-        store.drop_request(hash).unwrap();
-        assert!(store.requests().unwrap().is_empty());
-        assert_eq!(store.withdrawals().unwrap(), (0, vec![]));
-        store.note_withdrawals(&[(9, hash)], 77).unwrap();
-        assert_eq!(store.withdrawals().unwrap(), (77, vec![(9, hash)]));
-    }
-}
+mod tests;

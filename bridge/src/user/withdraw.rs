@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::deposit::verify_fee;
 use super::node::{LOG_BLOCKS, Log, Node, Receipt};
-use super::store::{Request, UserStore};
+use super::record::Request;
+use super::store::UserStore;
 use super::{Terms, UserError, UserKeys};
 
 sol! {
@@ -72,6 +73,18 @@ impl Route {
         match self {
             Self::Node => "pending",
             Self::Bitcoin => "latest",
+        }
+    }
+
+    /// The price of gas that is offered, in wei, where `price` would do now: past the sequencer all that may be paid, since blocks
+    /// that are filled on purpose raise the base fee before it is there, and only that is charged. The L1 fee may double.
+    fn price(self, price: U256, most: U256, l1_fee: U256, gas: U256) -> U256 {
+        match self {
+            Self::Node => price,
+            Self::Bitcoin => {
+                let highest = most.saturating_sub(l1_fee.saturating_mul(U256::from(2))) / gas;
+                highest.max(price)
+            }
         }
     }
 }
@@ -169,21 +182,15 @@ pub async fn sign_withdraw(
         let signature = keys.sign_account(transaction.signature_hash());
         TxEnvelope::from(transaction.into_signed(signature))
     };
+    let l1_fee = node.l1_fee(&sign(price).encoded_2718().into()).await?;
     let gas = U256::from(gas_limit);
-    let mut envelope = sign(price);
-    let l1_fee = node.l1_fee(&envelope.encoded_2718().into()).await?;
-    let mut fee = price.saturating_mul(gas).saturating_add(l1_fee);
-    verify_fee(max_fee, sats_up(fee))?;
-    enough(value.saturating_add(fee))?;
-    if route == Route::Bitcoin {
-        // Blocks that are filled on purpose raise the base fee before it is there, and only that is charged. The L1 fee may double.
-        let most = wei(max_fee).min(balance.saturating_sub(value));
-        let highest = most.saturating_sub(l1_fee.saturating_mul(U256::from(2))) / gas;
-        let price = highest.max(price);
-        envelope = sign(price);
-        fee = price.saturating_mul(gas).saturating_add(l1_fee);
-        verify_fee(max_fee, sats_up(fee))?;
-    }
+    let fee = |price: U256| price.saturating_mul(gas).saturating_add(l1_fee);
+    verify_fee(max_fee, sats_up(fee(price)))?;
+    enough(value.saturating_add(fee(price)))?;
+    let most = wei(max_fee).min(balance.saturating_sub(value));
+    let price = route.price(price, most, l1_fee, gas);
+    verify_fee(max_fee, sats_up(fee(price)))?;
+    let envelope = sign(price);
     Ok(SignedRequest {
         hash: *envelope.tx_hash(),
         request: Request {
@@ -356,78 +363,4 @@ pub async fn own_withdrawals(
 }
 
 #[cfg(test)]
-mod tests {
-    use alloy_primitives::hex;
-    use bitcoin::Network;
-
-    use super::super::address::parse_l1_address;
-    use super::*;
-
-    #[test]
-    fn dust_and_high_fees_are_refused_by_number() {
-        let to = parse_l1_address(
-            "to",
-            "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
-            Network::Regtest,
-        );
-        let to = to.unwrap();
-        let verify = |amount, fee| {
-            let (amount, fee) = (Amount::from_sat(amount), Amount::from_sat(fee));
-            let request = WithdrawRequest {
-                to: to.clone(),
-                amount,
-                fee,
-            };
-            request
-                .verify(Amount::from_sat(1_000))
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(verify(546, 0), Ok(()));
-        assert_eq!(verify(1_546, 1_000), Ok(()));
-        for (amount, fee) in [(545, 0), (1_545, 1_000), (5, 6)] {
-            let error = verify(amount, fee).unwrap_err();
-            assert!(
-                error.starts_with("amount: expected at least 0.00000546 BTC, the dust limit"),
-                "{error}"
-            );
-        }
-        let error = verify(100_000, 1_001).unwrap_err();
-        assert!(
-            error.starts_with("fee: expected at most max_fee_sats, 0.00001000 BTC"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn wei_are_rounded_against_the_user() {
-        let one = U256::from(WEI_PER_SAT);
-        assert_eq!(sats_up(one + U256::ONE), Amount::from_sat(2));
-        assert_eq!(sats_down(one + one - U256::ONE), Amount::from_sat(1));
-        assert_eq!(sats_up(wei(Amount::MAX_MONEY)), Amount::MAX_MONEY);
-        assert_eq!(sats_up(U256::MAX), Amount::from_sat(u64::MAX));
-    }
-
-    #[test]
-    fn the_abi_is_the_contracts() {
-        assert_eq!(withdrawCall::SIGNATURE, "withdraw(bytes,uint64)");
-        let signature = "WithdrawalRequested(uint64,address,uint64,uint64,bytes)";
-        assert_eq!(WithdrawalRequested::SIGNATURE, signature);
-        let event = WithdrawalRequested {
-            id: 7,
-            sender: L2Address::repeat_byte(2),
-            amount: 5,
-            fee: 1,
-            scriptPubKey: hex!("0014").into(),
-        };
-        let data = event.encode_log_data();
-        let mut log = Log {
-            address: BRIDGE,
-            topics: data.topics().to_vec(),
-            data: data.data,
-            transaction_hash: B256::ZERO,
-        };
-        assert_eq!(requested_id(&log), Some(7));
-        log.address = L2Address::ZERO;
-        assert_eq!(requested_id(&log), None);
-    }
-}
+mod tests;

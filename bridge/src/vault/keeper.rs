@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use bitcoin::hashes::Hash;
 use bitcoin::key::Secp256k1;
-use bitcoin::secp256k1::{All, schnorr};
-use bitcoin::taproot::{Signature, TapNodeHash};
-use bitcoin::{Amount, OutPoint, TapSighashType, Transaction, Txid};
+use bitcoin::secp256k1::All;
+use bitcoin::{OutPoint, Transaction, Txid};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -16,67 +15,16 @@ use super::accept::{due_accepts, late_accepts};
 use super::care::{VaultMove, moves_of};
 use super::state::{OpenDeposit, VaultState};
 use super::turns::Turns;
-use crate::committee::{SignError, SignRequest, Signer, Signing, Tweak};
-use crate::connector::{Funds, Path, key_witness};
+use super::work::{KeepError, Work};
+use crate::committee::Signer;
+use crate::connector::Funds;
 use crate::daemon::{
     Core, DaemonError, DaemonStore, DaemonStoreError, Knowledge, Outgoing, Party, PartyError, Pledge,
     ReadySlot, Wanted,
 };
-use crate::graph::{Committee, GraphError, VaultGraph, VaultSigningId, balanced};
+use crate::graph::{GraphError, balanced};
 use crate::params::VaultParams;
-use crate::setup::tweak;
-use crate::transaction::{Planned, Spent, VAULT_OUTPUT, accept, vault_spend};
-
-/// A transaction that makes vault outputs, before it is signed.
-#[derive(Clone, Debug)]
-struct Work {
-    /// What it is, for people.
-    name: String,
-    planned: Planned,
-    /// How many vault outputs it makes: its first ones.
-    made: u32,
-    /// The tree of scripts of its inputs.
-    root: Option<TapNodeHash>,
-    /// What its inputs are let be spent for, and Bitcoin's height.
-    pledge: (Pledge, u32),
-    /// The first L1 block of the first turn.
-    turn: u32,
-    /// The last L1 block in which it is in time.
-    deadline: u32,
-    why: &'static str,
-}
-
-/// Why something is not signed.
-#[derive(Debug, thiserror::Error)]
-enum KeepError {
-    /// Signing failed.
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    /// The file failed.
-    #[error(transparent)]
-    Store(#[from] DaemonStoreError),
-    /// Values do not balance: our own fault.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// A signature is missing: our own fault.
-    #[error("{got} signatures of {expected}")]
-    Count {
-        /// How many were asked for.
-        expected: usize,
-        /// How many came.
-        got: usize,
-    },
-    /// We let an input be spent for something else.
-    #[error("{outpoint}: expected to let it be spent for {expected:?}, got {got:?}")]
-    Pledged {
-        /// The input.
-        outpoint: OutPoint,
-        /// What it would be spent for.
-        expected: Pledge,
-        /// What we let it be spent for before.
-        got: Pledge,
-    },
-}
+use crate::transaction::{Spent, VAULT_OUTPUT, accept, vault_spend};
 
 type Ended = (Txid, Result<Transaction, KeepError>);
 
@@ -97,33 +45,6 @@ pub struct Keeper {
     given: BTreeSet<Txid>,
     turns: Turns,
     tasks: JoinSet<Ended>,
-}
-
-/// Names what is signed of a vault output's graph.
-pub(super) fn vault_signings(graph: &VaultGraph) -> Vec<Signing> {
-    let signings = graph.signings().into_iter();
-    signings
-        .map(|signing| Signing {
-            label: vault_label(signing.id),
-            message: signing.message,
-            tweak: tweak(signing.path),
-        })
-        .collect()
-}
-
-fn vault_label(id: VaultSigningId) -> String {
-    match id {
-        VaultSigningId::Assignment(slot) => format!("assignment to slot {slot}"),
-        VaultSigningId::Reimbursement(slot, end, input) => {
-            format!("reimbursement of slot {slot} behind {end:?}, input {input}")
-        }
-    }
-}
-
-/// Gives signatures of a vault output's graph their names.
-pub(super) fn named(graph: &VaultGraph, signatures: Vec<schnorr::Signature>) -> Committee<VaultSigningId> {
-    let ids = graph.signings().into_iter().map(|signing| signing.id);
-    ids.zip(signatures).collect()
 }
 
 impl Keeper {
@@ -306,78 +227,6 @@ impl Keeper {
         outgoing
             .into_iter()
             .try_for_each(|outgoing| core.submit(outgoing))
-    }
-}
-
-impl Work {
-    fn outgoing(&self, transaction: Transaction) -> Outgoing {
-        Outgoing {
-            label: self.name.clone(),
-            why: self.why.to_owned(),
-            transaction,
-            fee: Amount::ZERO,
-            deadline: self.deadline,
-        }
-    }
-
-    async fn sign(
-        &self,
-        signer: &Signer,
-        slots: &[ReadySlot],
-        store: &DaemonStore,
-    ) -> Result<Transaction, KeepError> {
-        // First all ways out: whoever has them signs the way in.
-        for vout in 0..self.made {
-            let signings = {
-                let graphs = slots.iter().map(|slot| slot.graph.as_ref());
-                let output = self.planned.output(vout);
-                vault_signings(&VaultGraph::build(&Secp256k1::new(), graphs, output)?)
-            };
-            let name = format!("vault graph of {}, output {vout}", self.name);
-            signer.sign(SignRequest { name, signings }).await?;
-        }
-        // From here on others may have our part of it: what the inputs are spent for is kept before.
-        let inputs: Vec<OutPoint> = self
-            .planned
-            .transaction
-            .input
-            .iter()
-            .map(|input| input.previous_output)
-            .collect();
-        let (expected, tip) = self.pledge;
-        if let Some((outpoint, got)) = store.pledge(&inputs, expected, tip)? {
-            return Err(KeepError::Pledged {
-                outpoint,
-                expected,
-                got,
-            });
-        }
-        let path = Path::Key(self.root);
-        let signings = (0..inputs.len()).map(|input| Signing {
-            label: format!("input {input}"),
-            message: self.planned.message(input, path),
-            tweak: Tweak::KeyPath(self.root),
-        });
-        let request = SignRequest {
-            name: self.name.clone(),
-            signings: signings.collect(),
-        };
-        let signatures = signer.sign(request).await?;
-        if signatures.len() != inputs.len() {
-            return Err(KeepError::Count {
-                expected: inputs.len(),
-                got: signatures.len(),
-            });
-        }
-        let witness = |signature| {
-            key_witness(&Signature {
-                signature,
-                sighash_type: TapSighashType::Default,
-            })
-        };
-        Ok(self
-            .planned
-            .finalize(signatures.into_iter().map(witness).collect()))
     }
 }
 

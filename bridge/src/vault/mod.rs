@@ -15,6 +15,7 @@ mod service;
 mod state;
 mod turns;
 mod view;
+mod work;
 
 /// Blocks that moves, assignments and reimbursements should take at most: nothing is lost where they take more.
 const PATIENCE: u32 = 144;

@@ -1,20 +1,22 @@
 //! What an operator does with the vault: it pays withdrawals, has vault outputs assigned to its slots, claims, and takes them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod paying;
+
+use std::collections::BTreeMap;
 
 use bitcoin::key::{Keypair, Secp256k1};
-use bitcoin::{Amount, OutPoint, ScriptBuf};
+use bitcoin::{Amount, OutPoint};
 use bitsect_judge::step::cut;
 use bitsect_l1::FaultClass;
 use bitsect_vm::chain::bridge::output_id;
 
 use super::PATIENCE;
 use super::care::{Usable, release_never_assigned, usable};
-use super::keeper::{named, vault_signings};
 use super::payout::{PayoutError, Payouts};
-use super::policy::{Choice, Means, Open, Policy, choose};
+use super::policy::{Choice, Policy};
 use super::redeem::{is_counted, keep_redeeming, redemption_under_way};
 use super::state::{Assigned, VaultState};
+use super::work::{named, vault_signings};
 use crate::chain::{Chain, ChainError, Counted, RpcChain};
 use crate::committee::{SignError, Signer};
 use crate::convert::chain_outpoint;
@@ -164,79 +166,6 @@ impl Bank {
         })
     }
 
-    async fn pay(&mut self, core: &Core) -> Result<(), BankError> {
-        let Some(wallet) = core.wallet() else {
-            return Ok(());
-        };
-        let (client, tip) = (core.client(), core.tip());
-        let (open, known) = self.open_withdrawals(tip).await?;
-        let unpaid: BTreeSet<u64> = open.iter().map(|open| open.id).collect();
-        let is_paid = |id: u64| id < known && !unpaid.contains(&id);
-        let others = self.payouts.others(client, &open).await?;
-        self.payouts
-            .advance((client, wallet), is_paid, &others, tip)
-            .await?;
-        let ours: BTreeSet<u64> = self
-            .payouts
-            .under_way()
-            .iter()
-            .flat_map(|payout| payout.paid.keys().copied())
-            .collect();
-        let open: Vec<Open> = open.into_iter().filter(|open| !ours.contains(&open.id)).collect();
-        let owed: Amount = self
-            .payouts
-            .under_way()
-            .iter()
-            .flat_map(|payout| payout.paid.values())
-            .map(|paid| paid.value)
-            .sum();
-        let credit = self.chain.credit(&self.payouts.operator()).await?;
-        let means = Means {
-            spendable: wallet.spendable(),
-            claimable: self
-                .claimable(core)?
-                .checked_sub(owed + Amount::from_sat(credit))
-                .unwrap_or(Amount::ZERO),
-            rate: self.payouts.rate(client).await?,
-            tip,
-        };
-        self.choice = choose(&self.policy, &open, &means, &others);
-        for (id, reason) in &self.choice.left {
-            tracing::debug!(id, %reason, "a withdrawal is not paid now");
-        }
-        let waits = self
-            .payouts
-            .under_way()
-            .iter()
-            .any(|payout| !payout.is_confirmed(wallet));
-        if !waits && !self.choice.paid.is_empty() {
-            let chosen = self.choice.paid.clone();
-            self.payouts.pay((client, wallet), &chosen, tip).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads the withdrawals that are not paid, from the lowest on, and the number of all that there are.
-    async fn open_withdrawals(&mut self, tip: u32) -> Result<(Vec<Open>, u64), ChainError> {
-        let (mut from, mut open) = (self.lowest, Vec::new());
-        loop {
-            let some = self.chain.withdrawals(from).await?;
-            let Some(last) = some.last() else { break };
-            from = last.id + 1;
-            let unpaid = some.into_iter().filter(|asked| !asked.is_paid);
-            open.extend(unpaid.map(|asked| Open {
-                id: asked.id,
-                amount: Amount::from_sat(asked.amount_sats),
-                fee: Amount::from_sat(asked.fee_sats),
-                since: *self.since.entry(asked.id).or_insert(tip),
-                script: ScriptBuf::from_bytes(asked.script_pub_key.to_vec()),
-            }));
-        }
-        self.lowest = open.first().map_or(from, |open| open.id);
-        self.since.retain(|id, _| open.iter().any(|open| open.id == *id));
-        Ok((open, from))
-    }
-
     /// Our slots whose ticket is there and whose bond backs no claim.
     fn free_slots(&self, core: &Core, vault: &VaultState) -> Vec<usize> {
         let is_free = |slot: &usize| {
@@ -253,16 +182,6 @@ impl Bank {
     fn usable(&self, core: &Core, vault: &VaultState) -> Result<Usable, DaemonStoreError> {
         let at = (core.tip(), self.confirmations, &self.counted);
         usable(vault, &self.params, core.store(), at)
-    }
-
-    /// What credit could still get: the largest free outputs, one a free slot.
-    fn claimable(&self, core: &Core) -> Result<Amount, DaemonStoreError> {
-        let Some(vault) = core.vault() else {
-            return Ok(Amount::ZERO);
-        };
-        let mut amounts = self.usable(core, vault)?.amounts;
-        amounts.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(amounts.into_iter().take(self.free_slots(core, vault).len()).sum())
     }
 
     /// Has the vault output that is wanted first, of those that the credit covers, assigned to the next free slot: one at a time,

@@ -61,6 +61,20 @@ fn split(net: &BridgeNet, output: OutPoint, signature: &[u8]) -> Transaction {
     made.finalize(vec![key_witness(&signature)])
 }
 
+/// Checks that the operator was paid all that the move made.
+async fn parts_are_paid(net: &BridgeNet, split: &Transaction, above: u32) {
+    let keys = MemberKeys::read(&net.committee.key(OPERATOR)).expect("the operator's keys");
+    let paid = payout_address(&keys, Network::Regtest).script_pubkey();
+    for vout in 0..2 {
+        let taken = until_spent(net, OutPoint::new(split.compute_txid(), vout), above).await;
+        let output = &taken.output[0];
+        assert_eq!(
+            (output.value, &output.script_pubkey),
+            (Amount::from_sat(PART + BOUND), &paid)
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_behind_an_assignment_costs_a_ticket_and_no_sat() {
     let options = BridgeOptions {
@@ -123,16 +137,7 @@ async fn a_move_behind_an_assignment_costs_a_ticket_and_no_sat() {
             .await
             .is_empty()
     );
-    let keys = MemberKeys::read(&net.committee.key(OPERATOR)).expect("the operator's keys");
-    let paid = payout_address(&keys, Network::Regtest).script_pubkey();
-    for vout in 0..2 {
-        let taken = until_spent(&net, OutPoint::new(split.compute_txid(), vout), height).await;
-        let output = &taken.output[0];
-        assert_eq!(
-            (output.value, &output.script_pubkey),
-            (Amount::from_sat(PART + BOUND), &paid)
-        );
-    }
+    parts_are_paid(&net, &split, height).await;
     assert_eq!(bob.bitcoin(&net), LARGE - FEE);
     // The ticket is spent, and its bond has backed nothing.
     assert_eq!(bond(&net, 0).await, "bonded");
