@@ -4,6 +4,7 @@ mod paying;
 
 use std::collections::BTreeMap;
 
+use bitcoin::hashes::Hash;
 use bitcoin::key::{Keypair, Secp256k1};
 use bitcoin::{Amount, OutPoint};
 use bitsect_judge::step::cut;
@@ -12,7 +13,7 @@ use bitsect_vm::chain::bridge::output_id;
 
 use super::PATIENCE;
 use super::care::{Usable, release_never_assigned, usable};
-use super::payout::{PayoutError, Payouts};
+use super::payout::{MAX_BEHIND, PayoutError, Payouts};
 use super::policy::{Choice, Policy};
 use super::redeem::{is_counted, keep_redeeming, redemption_under_way};
 use super::state::{Assigned, VaultState};
@@ -20,10 +21,13 @@ use super::work::{named, vault_signings};
 use crate::chain::{Chain, ChainError, Counted, RpcChain};
 use crate::committee::{SignError, Signer};
 use crate::convert::chain_outpoint;
-use crate::daemon::{Core, DaemonError, DaemonStoreError, Outgoing, Pledge};
+use crate::daemon::{Core, DaemonError, DaemonStoreError, Outgoing, Pledge, ReadySlot};
 use crate::graph::{Committee, End, GraphError, VaultGraph, VaultSigningId};
 use crate::params::VaultParams;
 use crate::slot::Main;
+
+/// The part of a slot's units that is kept for the time from an assignment to its claim.
+const KEPT_UNITS: u64 = 32;
 
 /// Why nothing can be done now.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +100,8 @@ pub struct Bank {
     confirmations: u32,
     /// What the chain had counted at this turn.
     counted: Counted,
+    /// Units of the chain that the node called final at this turn.
+    units: u64,
     /// Whether pledges that a crash left were looked for.
     is_tidy: bool,
     /// The tip at which a redemption was last said to be under way.
@@ -127,6 +133,7 @@ impl Bank {
             params,
             confirmations,
             counted: Counted::default(),
+            units: 0,
             is_tidy: false,
             said: None,
             lowest: 0,
@@ -148,30 +155,34 @@ impl Bank {
         if !std::mem::replace(&mut self.is_tidy, true) {
             release_never_assigned(core)?;
         }
-        self.counted = self.count(core).await?;
-        keep_redeeming(core, self.counted.origin, &mut self.said).await?;
-        self.pay(core).await?;
-        self.assign(core).await
-    }
-
-    /// Asks the chain what it has counted. Credit that is read afterwards has all of it.
-    async fn count(&self, core: &Core) -> Result<Counted, ChainError> {
-        // Listing the vault is work for the node: only where something is assigned.
-        if core.vault().is_some_and(|vault| vault.named().next().is_some()) {
-            return self.chain.counted().await;
+        // Credit that is read afterwards has all that this has.
+        self.counted = self.chain.counted().await?;
+        self.units = self.chain.finalized_units().await?;
+        let behind = core.tip().saturating_sub(self.counted.origin);
+        if behind > MAX_BEHIND {
+            tracing::warn!(
+                behind,
+                most = MAX_BEHIND,
+                "the node is behind Bitcoin: nothing is paid or assigned"
+            );
+            return Ok(());
         }
-        Ok(Counted {
-            origin: self.chain.final_origin().await?,
-            ..Counted::default()
-        })
+        keep_redeeming(core, self.counted.origin, &mut self.said).await?;
+        // A payout that waits keeps no output from being assigned.
+        let paid = self.pay(core).await;
+        self.assign(core).await?;
+        paid
     }
 
-    /// Our slots whose ticket is there and whose bond backs no claim.
+    /// Our slots whose ticket is there and whose bond backs no claim, and which have units left for one.
     fn free_slots(&self, core: &Core, vault: &VaultState) -> Vec<usize> {
         let is_free = |slot: &usize| {
-            let graph = &core.slots()[*slot].graph;
+            let ReadySlot {
+                graph, start_unit, ..
+            } = &core.slots()[*slot];
             let ticket = graph.spec.ticket;
-            core.state(*slot).main == Main::Bonded
+            has_units(graph.params.rounds.units_total(), *start_unit, self.units)
+                && core.state(*slot).main == Main::Bonded
                 && vault.assigned(*slot).is_none()
                 && ticket.is_some_and(|ticket| !core.is_under_way(ticket))
         };
@@ -210,6 +221,11 @@ impl Bank {
         for (outpoint, amount) in assignable {
             // A move of it that all have signed, and that we carry.
             if core.is_under_way(outpoint) {
+                continue;
+            }
+            // Others want the same one: whose assignment comes second loses a ticket.
+            let number = u64::from(outpoint.txid.to_byte_array()[0]);
+            if self.policy.turns.blocks_left(number, core.tip()) > 0 || self.payouts.is_assigned(&outpoint) {
                 continue;
             }
             let Some((graph, signatures)) = self.graph(core, outpoint, amount).await? else {
@@ -367,5 +383,24 @@ impl Bank {
             deadline: core.tip() + PATIENCE,
         })?;
         Ok(())
+    }
+}
+
+/// Whether a slot that starts behind a unit can still back a claim of so many units that begins now: a claim comes some time
+/// behind its assignment, for which a part of them is kept.
+const fn has_units(most: u64, start: u64, units: u64) -> bool {
+    units.saturating_sub(start) < most - most / KEPT_UNITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_left_before_its_units_end() {
+        // 32 of 1,024 are kept.
+        assert!(has_units(1_024, 10, 10 + 991));
+        assert!(!has_units(1_024, 10, 10 + 992));
+        assert!(has_units(1_024, 10, 0));
     }
 }

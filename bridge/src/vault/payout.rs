@@ -1,16 +1,19 @@
 //! Payouts: an operator pays withdrawals from its own money, each once.
 //!
-//! A payout is kept before it is sent, and sent again until the chain has its withdrawals as paid. Where another operator pays
-//! one of them first, it is replaced by one without it, by the same coins, so that only one of both is ever in the chain.
+//! A payout is kept before it is sent, and sent again until one of its versions is deep in Bitcoin and the chain has counted that.
+//! Where another operator pays one of its withdrawals first, it is replaced by one without it, by the same coins, so that only one of
+//! both is ever in the chain.
 //!
 //! One redb file, `payouts.redb`: `payout`: `format` = 1, `deployment`, and `under way`: JSON of the payouts under way.
+
+mod advance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use bitcoin::{Amount, Transaction, TxOut, Txid};
+use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
 use bitsect_l1::rpc::{Client, RpcError, code};
-use bitsect_l1::sender::{FeePolicy, Limits};
+use bitsect_l1::sender::FeePolicy;
 use bitsect_l1::wallet::{FundError, Funding, Wallet, WalletError};
 use bitsect_vm::derive::payout_script;
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -26,13 +29,15 @@ const FILE: &str = "payouts.redb";
 const FORMAT: u32 = 1;
 const PAYOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("payout");
 const UNDER_WAY: &str = "under way";
-/// Blocks that a payout waits before its fee is raised.
-const PATIENCE: u32 = 3;
+/// L1 blocks that are looked at below what the chain has counted: what came with those may have waited in its inbox.
+const UNCOUNTED: u32 = 150;
+/// L1 blocks that the node may be behind Bitcoin: behind more nothing is paid.
+pub(super) const MAX_BEHIND: u32 = 1_000;
 
 /// A payout that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payout {
-    /// The withdrawals, by number: script and amount.
+    /// The withdrawals, by number, that a version of it pays: script and amount. Once one is deep, those that it pays.
     pub paid: BTreeMap<u64, TxOut>,
     /// All transactions that were sent, of which one can confirm: the last one is wanted.
     pub versions: Vec<Sent>,
@@ -85,6 +90,8 @@ pub struct Payouts {
     fees: FeePolicy,
     under_way: Vec<Payout>,
     seen: Seen,
+    /// The tip when a payout was found to spend what is not there, by its first version.
+    dead: BTreeMap<Txid, u32>,
 }
 
 impl Payouts {
@@ -115,6 +122,7 @@ impl Payouts {
             fees,
             under_way: under_way.unwrap_or_default(),
             seen: Seen::default(),
+            dead: BTreeMap::new(),
         })
     }
 
@@ -145,96 +153,34 @@ impl Payouts {
         Ok(self.fees.rate(client).await?)
     }
 
-    /// Gives which of the withdrawals that are open, or that we are paying, another operator pays.
+    /// Gives which of the withdrawals that are open, or that we are paying, another operator pays. The chain has counted Bitcoin up
+    /// to `counted`; `tip` is the last block.
     ///
     /// # Errors
     /// Where Bitcoin Core fails.
-    pub async fn others(&mut self, client: &Client, open: &[Open]) -> Result<BTreeSet<u64>, PayoutError> {
+    pub async fn others(
+        &mut self,
+        client: &Client,
+        open: &[Open],
+        (counted, tip): (u32, u32),
+    ) -> Result<BTreeSet<u64>, PayoutError> {
         let ours: BTreeSet<Txid> = self.versions().map(|sent| sent.tx.compute_txid()).collect();
         let mut owed: BTreeMap<u64, TxOut> = open.iter().map(|open| (open.id, open.output())).collect();
         owed.extend(self.under_way.iter().flat_map(|payout| payout.paid.clone()));
-        Ok(self.seen.others(client, &owed, &ours).await?)
+        let blocks = tip.saturating_sub(counted).min(MAX_BEHIND) + UNCOUNTED;
+        Ok(self
+            .seen
+            .others(client, &owed, &ours, (tip, blocks as usize))
+            .await?)
+    }
+
+    /// Whether a transaction of the mempool, at the last look, has a vault output assigned.
+    pub fn is_assigned(&self, outpoint: &OutPoint) -> bool {
+        self.seen.is_assigned(outpoint)
     }
 
     fn versions(&self) -> impl Iterator<Item = &Sent> {
         self.under_way.iter().flat_map(|payout| &payout.versions)
-    }
-
-    /// Goes on with the payouts that are under way. One is over once the chain has all its withdrawals as paid, which
-    /// `is_paid` tells; else it is sent again where it is not in the mempool, replaced where `others` pay some of it, and
-    /// with a higher fee where it waits for long.
-    ///
-    /// # Errors
-    /// [`PayoutError`]; what was kept stays so.
-    pub async fn advance(
-        &mut self,
-        (client, wallet): (&Client, &Wallet),
-        is_paid: impl Fn(u64) -> bool,
-        others: &BTreeSet<u64>,
-        tip: u32,
-    ) -> Result<(), PayoutError> {
-        let done = |payout: &Payout| payout.paid.keys().all(|id| is_paid(*id));
-        if self.under_way.iter().any(done) {
-            let left = self.under_way.iter().filter(|payout| !done(payout));
-            self.keep(left.cloned().collect())?;
-        }
-        for number in 0..self.under_way.len() {
-            let payout = &self.under_way[number];
-            let Some(last) = payout.versions.last().cloned() else {
-                continue;
-            };
-            if payout.is_confirmed(wallet) {
-                continue;
-            }
-            let stays = |id: &u64| !others.contains(id) && !is_paid(*id);
-            let ids: Vec<u64> = last.ids.iter().copied().filter(stays).collect();
-            let waits = tip >= last.made_at + PATIENCE;
-            if ids.len() < last.ids.len() || (waits && self.is_cheap(client, &last).await?) {
-                self.replace((client, wallet), number, ids, tip).await?;
-            } else {
-                send(client, &last.tx).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether Bitcoin asks more than a payout gives.
-    async fn is_cheap(&self, client: &Client, sent: &Sent) -> Result<bool, PayoutError> {
-        let rate = self.fees.rate(client).await?;
-        Ok(rate.fee_wu(sent.tx.weight()).is_none_or(|fee| fee > sent.fee))
-    }
-
-    async fn replace(
-        &mut self,
-        (client, wallet): (&Client, &Wallet),
-        number: usize,
-        ids: Vec<u64>,
-        made_at: u32,
-    ) -> Result<(), PayoutError> {
-        let payout = self.under_way[number].clone();
-        let Some(last) = payout.versions.last() else {
-            return Ok(());
-        };
-        let rate = self.fees.rate(client).await?;
-        // The new one is not larger.
-        let least = Limits::read(client).await?.replacing(last.fee, last.tx.weight());
-        let outputs = self.outputs(&payout.paid, &ids);
-        let mut request = Funding::new(rate, outputs);
-        request = request.replace(wallet, &[&last.tx], least);
-        request.unconfirmed = false;
-        request.need_change = true;
-        let signed = wallet.finish(wallet.fund(&request)?)?;
-        tracing::info!(txid = %signed.tx.compute_txid(), ?ids, fee = %signed.fee, "a payout is replaced");
-        let mut all = self.under_way.clone();
-        all[number].versions.push(Sent {
-            tx: signed.tx.clone(),
-            fee: signed.fee,
-            ids,
-            made_at,
-        });
-        self.keep(all)?;
-        send(client, &signed.tx).await?;
-        Ok(wallet.sent([&signed.tx])?)
     }
 
     /// Begins a payout.
@@ -296,10 +242,15 @@ impl Payouts {
 }
 
 impl Payout {
+    /// Gives the version that is in the chain, and its height.
+    fn confirmed(&self, wallet: &Wallet) -> Option<(&Sent, u32)> {
+        let height = |sent: &Sent| wallet.confirmed_at(&sent.tx.compute_txid());
+        self.versions.iter().find_map(|sent| Some((sent, height(sent)?)))
+    }
+
     /// Whether a version of it is in the chain.
     pub fn is_confirmed(&self, wallet: &Wallet) -> bool {
-        let mut versions = self.versions.iter();
-        versions.any(|sent| wallet.is_confirmed(&sent.tx.compute_txid()))
+        self.confirmed(wallet).is_some()
     }
 }
 

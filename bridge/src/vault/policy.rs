@@ -123,10 +123,15 @@ impl Open {
 }
 
 impl Policy {
-    /// Gives the blocks until it is our turn to pay a withdrawal.
+    /// Gives the blocks until it is our turn to pay a withdrawal: the first operator's as soon as it is seen, then the others', and
+    /// behind that for ever in turn.
     fn wait(&self, open: &Open, tip: u32) -> u32 {
-        let turn = open.since.saturating_add(self.turns.blocks_behind(open.id));
-        turn.saturating_sub(tip)
+        let (age, ours) = (tip.saturating_sub(open.since), self.turns.blocks_behind(open.id));
+        if age < ours.saturating_add(self.turns.blocks) {
+            return ours.saturating_sub(age);
+        }
+        let first = tip.max(open.since.saturating_add(self.turns.round()));
+        (first - tip).saturating_add(self.turns.blocks_left(open.id, first))
     }
 
     fn verify(
@@ -260,6 +265,28 @@ mod tests {
                 waits,
                 "{tip}"
             );
+        }
+    }
+
+    /// Operators that see a withdrawal at one tip, and again when what kept all of them from it is over, never begin together.
+    #[test]
+    fn no_two_operators_begin_at_one_tip() {
+        let of = |ours| Policy {
+            turns: Turns {
+                ours: Some(ours),
+                ..POLICY.turns
+            },
+            ..POLICY
+        };
+        for id in 0..4 {
+            let waiting = open(id, 20_000, 1_000);
+            for tip in 100..200 {
+                let waits = [0, 1].map(|ours| of(ours).wait(&waiting, tip));
+                assert_ne!(waits, [0, 0], "{id}, {tip}");
+                for (ours, wait) in (0..).zip(waits) {
+                    assert_eq!(of(ours).wait(&waiting, tip + wait), 0, "{id}, {tip}");
+                }
+            }
         }
     }
 

@@ -40,4 +40,40 @@ impl Turns {
             .map_or(operators, |ours| (ours + operators - first) % operators);
         behind.saturating_mul(self.blocks)
     }
+
+    /// Gives the blocks until operators are at us again with something that has this number and waits for long: they take turns for
+    /// ever then, so that no two begin at one tip. It says nothing of challengers.
+    pub(super) fn blocks_left(&self, number: u64, tip: u32) -> u32 {
+        let (operators, blocks) = (u64::from(self.operators.max(1)), u64::from(self.blocks.max(1)));
+        let at = |tip: u64| (number % operators + tip / blocks) % operators;
+        let (ours, tip) = (u64::from(self.ours.unwrap_or_default()), u64::from(tip));
+        let left = (0..operators * blocks).find(|left| at(tip + left) == ours);
+        left.unwrap_or_default() as u32
+    }
+
+    /// Gives the blocks of a round, in which each operator has a turn.
+    pub(super) const fn round(&self) -> u32 {
+        self.operators.saturating_mul(self.blocks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// At each block it is one operator's turn, and everybody's comes.
+        #[test]
+        fn one_at_a_time(operators in 1..8_u32, blocks in 1..9_u32, number: u64, tip in 0..1_000_000_u32) {
+            let turns = |ours| Turns { operators, ours: Some(ours), blocks };
+            let left: Vec<u32> = (0..operators).map(|ours| turns(ours).blocks_left(number, tip)).collect();
+            prop_assert_eq!(left.iter().filter(|left| **left == 0).count(), 1);
+            prop_assert!(left.iter().all(|left| *left < turns(0).round()));
+            for (ours, left) in (0..).zip(left) {
+                prop_assert_eq!(turns(ours).blocks_left(number, tip + left), 0);
+            }
+        }
+    }
 }

@@ -19,9 +19,11 @@ impl Bank {
         let (open, known) = self.open_withdrawals(tip).await?;
         let unpaid: BTreeSet<u64> = open.iter().map(|open| open.id).collect();
         let is_paid = |id: u64| id < known && !unpaid.contains(&id);
-        let others = self.payouts.others(client, &open).await?;
+        let counted = self.counted.origin;
+        let others = self.payouts.others(client, &open, (counted, tip)).await?;
+        let at = (tip, self.confirmations);
         self.payouts
-            .advance((client, wallet), is_paid, &others, tip)
+            .advance((client, wallet), is_paid, &others, at)
             .await?;
         let ours: BTreeSet<u64> = self
             .payouts
