@@ -23,6 +23,7 @@
 mod fund;
 mod keys;
 mod mempool;
+mod pending;
 mod persist;
 
 use std::{
@@ -41,6 +42,7 @@ pub use self::{
     fund::{Foreign, FundError, Funded, Funding, KEY_PATH_WITNESS, SignedTx},
     keys::{KeyError, Keys, WordCount, sign_key_path, sign_leaf},
     mempool::MempoolError,
+    pending::parents_first,
     persist::PersistError,
 };
 use crate::{BlockRef, follower::Event};
