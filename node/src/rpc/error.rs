@@ -17,10 +17,17 @@ pub const SERVER: i32 = -32000;
 pub const TIMEOUT: i32 = -32002;
 /// A limit on blocks, results or memory was hit (EIP-1474).
 pub const LIMIT: i32 = -32005;
+/// A transaction was passed on to the sequencer, and may or may not have been accepted.
+pub const UNSURE: i32 = -32007;
 
 /// Makes an error with Geth's default code.
 pub fn server(message: impl Into<String>) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(SERVER, message, None::<()>)
+}
+
+/// Makes an error about a transaction whose fate is not known.
+pub fn unsure(message: impl Into<String>) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(UNSURE, message, None::<()>)
 }
 
 /// Makes an error about the parameters.

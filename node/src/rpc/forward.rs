@@ -46,10 +46,10 @@ impl Forwarder {
         let request = serde_json::json!({
             "jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": [raw],
         });
-        // A transaction may have arrived although the answer did not: the message says so.
+        // A transaction may have arrived although the answer did not: message and code say so.
         let unreachable = |cause: reqwest::Error| {
             tracing::warn!(%cause, "failed to forward a transaction");
-            error::server("failed to reach the sequencer: the transaction may or may not have been accepted")
+            error::unsure("failed to reach the sequencer: the transaction may or may not have been accepted")
         };
         let response = self
             .client
@@ -59,7 +59,7 @@ impl Forwarder {
             .await
             .map_err(unreachable)?;
         if response.content_length().is_some_and(|len| len > MAX_ANSWER) {
-            return Err(error::server("the sequencer's answer is too long"));
+            return Err(error::unsure("the sequencer's answer is too long"));
         }
         let answer: Answer = response.json().await.map_err(unreachable)?;
         match answer {
@@ -70,7 +70,7 @@ impl Forwarder {
                 result: Some(hash),
                 error: None,
             } => Ok(hash),
-            _ => Err(error::server("the sequencer's answer has no result")),
+            _ => Err(error::unsure("the sequencer's answer has no result")),
         }
     }
 }
