@@ -101,6 +101,8 @@ struct Reply {
 /// Why a node refuses a call.
 #[derive(Deserialize)]
 pub(crate) struct Fault {
+    #[serde(default)]
+    pub(crate) code: i64,
     pub(crate) message: String,
 }
 

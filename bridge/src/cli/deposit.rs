@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::user::{Output, Progress, open, optional_node, read_terms, read_user_keys};
+use super::user::{Output, Progress, open, optional_node, read_terms, read_user_keys, wait_out};
 use crate::user::{
     DepositRequest, DepositView, Node, PayTo, Session, Terms, UserError, parse_amount, parse_l1_address,
     parse_l2_address,
@@ -234,18 +234,26 @@ async fn send(order: &OrderArgs, amount: &str, wait: WaitArgs, config: &Config) 
     let keys = read_user_keys(config, &terms)?;
     let node = optional_node(config, &terms).await?;
     let mut session = open(config, terms, keys).await?;
-    if let Some(resent) = session.resent_deposit()? {
-        let rule = "no deposit of an interrupted command";
-        let got = format!("{resent}, which was kept and is sent now: send again for another");
-        return Err(UserError::refused("deposit", rule, got).into());
-    }
+    session.verify_all_told()?;
     let (outpoint, fee) = session.send_deposit(&request).await?;
-    let deposit = follow(&mut session, outpoint, node.as_ref(), wait, config).await?;
-    wait.output.print(&SentView {
+    let deposit = follow(&mut session, outpoint, node.as_ref(), wait, config).await;
+    let view = SentView {
         fee_sats: fee.to_sat(),
         replaced_txid: None,
-        deposit,
-    })
+        deposit: deposit.map_err(UserError::underway("deposit", outpoint))?,
+    };
+    tell(&session, wait.output, &view, [outpoint])
+}
+
+/// Prints what tells of deposits.
+fn tell(
+    session: &Session,
+    output: Output,
+    view: &(impl Serialize + fmt::Display),
+    outpoints: impl IntoIterator<Item = OutPoint>,
+) -> eyre::Result<()> {
+    output.print(view)?;
+    Ok(session.told(outpoints)?)
 }
 
 async fn status(outpoint: Option<&str>, wait: WaitArgs, config: &Config) -> eyre::Result<()> {
@@ -256,11 +264,17 @@ async fn status(outpoint: Option<&str>, wait: WaitArgs, config: &Config) -> eyre
     let mut session = open(config, terms, keys).await?;
     if let Some(outpoint) = outpoint {
         let deposit = follow(&mut session, outpoint, node.as_ref(), wait, config).await?;
-        return wait.output.print(&deposit);
+        return tell(&session, wait.output, &deposit, [outpoint]);
     }
     let needed = config.deposit_confirmations;
     let deposits = loop {
-        let deposits = session.deposit_views(None, node.as_ref(), needed).await?;
+        let deposits = match session.deposit_views(None, node.as_ref(), needed).await {
+            Ok(deposits) => deposits,
+            Err(error) => {
+                wait_out(error, wait.wait, config).await?;
+                continue;
+            }
+        };
         let waits = deposits.iter().any(is_waited_for);
         if !wait.wait || !waits {
             break deposits;
@@ -270,10 +284,12 @@ async fn status(outpoint: Option<&str>, wait: WaitArgs, config: &Config) -> eyre
         next(&mut session, &deposits, config).await?;
         drop(progress);
     };
-    wait.output.print(&DepositsView {
+    let outpoints: Vec<OutPoint> = deposits.iter().map(|deposit| deposit.outpoint).collect();
+    let view = DepositsView {
         tip: session.tip().height,
         deposits,
-    })
+    };
+    tell(&session, wait.output, &view, outpoints)
 }
 
 async fn refund(outpoint: &str, to: Option<&str>, wait: WaitArgs, config: &Config) -> eyre::Result<()> {
@@ -285,12 +301,13 @@ async fn refund(outpoint: &str, to: Option<&str>, wait: WaitArgs, config: &Confi
     let keys = read_user_keys(config, &terms)?;
     let mut session = open(config, terms, keys).await?;
     let (_, fee) = session.refund_deposit(outpoint, to).await?;
-    let deposit = follow(&mut session, outpoint, None, wait, config).await?;
-    wait.output.print(&SentView {
+    let deposit = follow(&mut session, outpoint, None, wait, config).await;
+    let view = SentView {
         fee_sats: fee.to_sat(),
         replaced_txid: None,
-        deposit,
-    })
+        deposit: deposit.map_err(UserError::underway("the refund of deposit", outpoint))?,
+    };
+    tell(&session, wait.output, &view, [outpoint])
 }
 
 async fn bump(outpoint: &str, wait: WaitArgs, config: &Config) -> eyre::Result<()> {
@@ -300,12 +317,14 @@ async fn bump(outpoint: &str, wait: WaitArgs, config: &Config) -> eyre::Result<(
     let node = optional_node(config, &terms).await?;
     let mut session = open(config, terms, keys).await?;
     let bumped = session.bump_deposit(outpoint).await?;
-    let deposit = follow(&mut session, bumped.deposit, node.as_ref(), wait, config).await?;
-    wait.output.print(&SentView {
+    let outpoint = bumped.deposit;
+    let deposit = follow(&mut session, outpoint, node.as_ref(), wait, config).await;
+    let view = SentView {
         fee_sats: bumped.signed.fee.to_sat(),
         replaced_txid: Some(bumped.replaced),
-        deposit,
-    })
+        deposit: deposit.map_err(UserError::underway("what pays more for deposit", outpoint))?,
+    };
+    tell(&session, wait.output, &view, [outpoint])
 }
 
 fn parse_outpoint(text: &str) -> Result<OutPoint, UserError> {
@@ -324,13 +343,19 @@ async fn follow(
     node: Option<&Node>,
     wait: WaitArgs,
     config: &Config,
-) -> eyre::Result<DepositView> {
+) -> Result<DepositView, UserError> {
     let progress = wait.wait.then(|| Progress::new("waiting"));
     loop {
         let needed = config.deposit_confirmations;
-        let views = session.deposit_views(Some(outpoint), node, needed).await?;
+        let views = match session.deposit_views(Some(outpoint), node, needed).await {
+            Ok(views) => views,
+            Err(error) => {
+                wait_out(error, wait.wait, config).await?;
+                continue;
+            }
+        };
         let Some(view) = views.into_iter().next() else {
-            return Err(UserError::NoDeposit { outpoint }.into());
+            return Err(UserError::NoDeposit { outpoint });
         };
         // Without a node, what comes behind the accept is not seen.
         let is_blind = matches!(
@@ -351,12 +376,12 @@ async fn follow(
 }
 
 /// Waits for what can change a deposit: a Bitcoin block, or, when only L2 is waited for, some time.
-async fn next(session: &mut Session, deposits: &[DepositView], config: &Config) -> eyre::Result<()> {
+async fn next(session: &mut Session, deposits: &[DepositView], config: &Config) -> Result<(), UserError> {
     let on_l2 = |deposit: &DepositView| matches!(deposit.stage, crate::user::Stage::Accepted { .. });
     if deposits.iter().any(on_l2) {
         // The node has no call that waits for a deposit; a block may come meanwhile.
         return match tokio::time::timeout(config.l1_poll, session.next_tip()).await {
-            Ok(tip) => Ok(tip.map(drop)?),
+            Ok(tip) => tip.map(drop),
             Err(_) => Ok(()),
         };
     }

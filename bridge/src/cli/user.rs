@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use bitsect_l1::BlockRef;
-use bitsect_l1::rpc::Client;
+use bitsect_l1::rpc::{Client, RpcError};
+use bitsect_l1::{BlockRef, FaultClass};
 use clap::Args;
 use eyre::WrapErr;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, ConfigError};
 use super::member::{block_at, client, data_dir, follower, given};
+use crate::chain::ChainError;
+use crate::committee::{DeploymentError, KeyError};
 use crate::user::{ExitKind, Node, Session, SessionConfig, Terms, UserError, UserKeys};
 
 /// How often the line of progress is drawn.
@@ -74,12 +76,19 @@ struct FailureParts {
     rule: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     got: Option<String>,
+    /// What is on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<String>,
 }
 
 impl Failure {
     fn new(error: &eyre::Report) -> Self {
         let kind = exit_kind(error);
-        let refused = match error.downcast_ref() {
+        let (sent, fault) = match error.downcast_ref() {
+            Some(UserError::Underway { sent, fault, .. }) => (Some(sent.clone()), Some(&**fault)),
+            other => (None, other),
+        };
+        let refused = match fault {
             Some(UserError::Refused { field, rule, got }) => Some((*field, rule.clone(), got.clone())),
             _ => None,
         };
@@ -95,6 +104,7 @@ impl Failure {
                 field,
                 rule,
                 got,
+                sent,
             },
         }
     }
@@ -105,13 +115,26 @@ pub(super) fn exit_kind(error: &eyre::Report) -> ExitKind {
     if let Some(error) = error.downcast_ref::<UserError>() {
         return error.kind();
     }
-    if error.downcast_ref::<ConfigError>().is_some() {
+    if error.is::<ConfigError>() || error.is::<KeyError>() || error.is::<DeploymentError>() {
         return ExitKind::Usage;
     }
-    match error.downcast_ref::<bitsect_l1::rpc::RpcError>() {
-        Some(_) => ExitKind::Network,
-        None => ExitKind::Fault,
+    match error.is::<RpcError>() || error.is::<ChainError>() {
+        true => ExitKind::Network,
+        false => ExitKind::Fault,
     }
+}
+
+/// Waits behind a fault of a moment, where a command waits anyway.
+///
+/// # Errors
+/// The fault, where it is another one.
+pub(super) async fn wait_out(error: UserError, wait: bool, config: &Config) -> Result<(), UserError> {
+    if !wait || error.class() != FaultClass::Retry {
+        return Err(error);
+    }
+    tracing::warn!(%error, "waiting for Bitcoin Core or the node");
+    tokio::time::sleep(config.l1_poll).await;
+    Ok(())
 }
 
 /// What is waited for, on a terminal.
@@ -196,4 +219,38 @@ pub(super) async fn verify_start(client: &Client, terms: &Terms) -> eyre::Result
     let got = got.map_or_else(|| "none".to_owned(), |got| got.to_string());
     let rule = format!("{hash}, as the chain file has it, at height {height}");
     Err(UserError::refused("Bitcoin block", rule, got).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_every_command_are_told_apart() {
+        let kind = |error: eyre::Report| exit_kind(&error);
+        let node = || ChainError::Unreachable {
+            place: "http://127.0.0.1:1".to_owned(),
+            reason: "refused".to_owned(),
+        };
+        assert_eq!(kind(eyre::Report::new(node())), ExitKind::Network);
+        let wrapped = Err::<(), _>(node()).wrap_err("failed to ask the node");
+        assert_eq!(kind(wrapped.unwrap_err()), ExitKind::Network);
+        let dir = tempfile::tempdir().unwrap();
+        let absent = crate::committee::Deployment::read(&dir.path().join("none"));
+        let absent = absent.wrap_err("failed to read the deployment");
+        assert_eq!(kind(absent.map(drop).unwrap_err()), ExitKind::Usage);
+        assert_eq!(kind(eyre::eyre!("anything else")), ExitKind::Fault);
+        // What is on its way has the code of what failed, and is named.
+        let error = UserError::underway("deposit", "ab:0")(UserError::Ended);
+        assert_eq!(
+            error.to_string(),
+            format!("deposit ab:0 is on its way: {}", UserError::Ended)
+        );
+        let error = eyre::Report::new(UserError::underway("deposit", "ab:0")(node().into()));
+        let shown = serde_json::to_value(Failure::new(&error)).unwrap();
+        assert_eq!(
+            (&shown["error"]["sent"], &shown["error"]["exitCode"]),
+            (&"ab:0".into(), &5.into())
+        );
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::user::{Output, Progress, node, open, optional_node, read_terms, read_user_keys};
+use super::user::{Output, Progress, node, open, optional_node, read_terms, read_user_keys, wait_out};
 use crate::user::{
     Node, Requested, Route, Terms, UserError, UserStore, WithdrawRequest, WithdrawStage, WithdrawView,
     parse_amount, parse_l1_address, resume_requests, send_withdraw, sign_withdraw, withdrawal_views,
@@ -129,8 +129,9 @@ async fn request(
         Some(forced) => session.wait_for_forced(&node, &signed, &forced).await?,
     };
     drop(progress);
-    let view = follow(&node, &terms, id, wait, config).await?;
-    wait.output.print(&view)
+    let view = follow(&node, &terms, id, wait, config).await;
+    wait.output
+        .print(&view.map_err(UserError::underway("withdrawal", id))?)
 }
 
 /// Sends again what an interrupted command has kept, and refuses another one then.
@@ -167,10 +168,16 @@ async fn follow(
     id: u64,
     wait: WaitArgs,
     config: &Config,
-) -> eyre::Result<WithdrawView> {
+) -> Result<WithdrawView, UserError> {
     let progress = wait.wait.then(|| Progress::new("waiting for a payout"));
     loop {
-        let view = WithdrawView::ask(node, terms, id).await?;
+        let view = match WithdrawView::ask(node, terms, id).await {
+            Ok(view) => view,
+            Err(error) => {
+                wait_out(error, wait.wait, config).await?;
+                continue;
+            }
+        };
         if !wait.wait || matches!(view.stage, WithdrawStage::Paid { .. }) {
             return Ok(view);
         }

@@ -24,10 +24,11 @@ impl Session {
     /// Pays at least half as much again for what a deposit waits for: the deposit itself, or its refund.
     ///
     /// # Errors
-    /// [`UserError`]. [`UserError::NotTaken`] and [`UserError::Bitcoin`] can come after it was kept: it is sent again then.
+    /// [`UserError`]. [`UserError::Underway`] comes after it was kept: it is sent again then.
     pub async fn bump_deposit(&mut self, outpoint: OutPoint) -> Result<Bumped, UserError> {
         let bumped = self.keep_bump(outpoint).await?;
-        self.broadcast(&bumped.signed.tx).await?;
+        let sent = self.broadcast(&bumped.signed.tx).await;
+        sent.map_err(UserError::underway("what pays more for deposit", bumped.deposit))?;
         Ok(bumped)
     }
 
@@ -42,7 +43,7 @@ impl Session {
         };
         verify_unspent(&deposit)?;
         match (deposit.height, &deposit.transaction, &deposit.refund) {
-            (None, Some(payment), _) => self.bump_payment(payment).await,
+            (None, Some(payment), _) => self.bump_payment(outpoint, payment).await,
             (None, None, _) => Err(not_own(&outpoint.txid)),
             (Some(_), _, Some(refund)) => self.bump_refund(outpoint, &deposit, refund).await,
             (Some(height), _, None) => Err(UserError::refused(
@@ -54,17 +55,21 @@ impl Session {
     }
 
     /// Pays all that a transaction of the wallet's pays by another one, which spends the same coins.
-    async fn bump_payment(&mut self, payment: &Transaction) -> Result<Bumped, UserError> {
+    async fn bump_payment(&mut self, outpoint: OutPoint, payment: &Transaction) -> Result<Bumped, UserError> {
         let replaced = payment.compute_txid();
+        if self.is_refused_for_good(&outpoint) {
+            let rule = "one whose coins nothing else has spent";
+            return Err(UserError::refused(
+                "deposit",
+                rule,
+                format!("{outpoint}, which is lost"),
+            ));
+        }
         let spent = self.wallet.spent_by(payment);
         if spent.len() != payment.input.len() || !spent.values().all(|output| self.wallet.is_mine(output)) {
             return Err(not_own(&replaced));
         }
-        if let Some(child) = self.wallet.child_of(&replaced) {
-            let rule = "one whose change nothing spends";
-            let got = format!("{replaced}, whose change {child} spends");
-            return Err(UserError::refused("transaction", rule, got));
-        }
+        self.verify_no_child(payment).await?;
         let fee = sum(spent.values())
             .checked_sub(sum(&payment.output))
             .unwrap_or(Amount::ZERO);
@@ -93,6 +98,28 @@ impl Session {
             signed,
             replaced,
         })
+    }
+
+    /// Checks that nothing in the mempool spends a transaction's change. What does and is not there is lost with it: else neither
+    /// could pay more where both pay less than the mempool asks for.
+    async fn verify_no_child(&self, payment: &Transaction) -> Result<(), UserError> {
+        let txid = payment.compute_txid();
+        let outputs = payment.output.iter().enumerate();
+        let change = outputs.filter(|(_, output)| self.wallet.is_mine(output));
+        let change: Vec<OutPoint> = change.map(|(vout, _)| OutPoint::new(txid, vout as u32)).collect();
+        // Core refuses to be asked about nothing.
+        let spending = match change.is_empty() {
+            true => Vec::new(),
+            false => self.client().get_tx_spending_prevout(&change).await?,
+        };
+        match spending.into_iter().find_map(|one| one.spending_txid) {
+            None => Ok(()),
+            Some(child) => {
+                let rule = "one whose change nothing spends";
+                let got = format!("{txid}, whose change {child} spends");
+                Err(UserError::refused("transaction", rule, got))
+            }
+        }
     }
 
     /// Takes a deposit back by another transaction, to the same script.

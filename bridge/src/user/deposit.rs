@@ -5,6 +5,7 @@ use bitcoin::{Address, Amount, OutPoint, Transaction, TxOut};
 use bitsect_l1::wallet::{FundError, Funding, SignedTx};
 use bitsect_vm::derive::DepositCall;
 
+use super::notes::Payer;
 use super::session::Session;
 use super::tag::Order;
 use super::{Terms, UserError, UserKeys};
@@ -70,6 +71,25 @@ impl Session {
         PayTo::new(&self.terms, &self.keys, key, to, call)
     }
 
+    /// Refuses another deposit where no command has told of an earlier one, and tells of it.
+    ///
+    /// # Errors
+    /// [`UserError::Refused`], once; where the file fails.
+    pub fn verify_all_told(&self) -> Result<(), UserError> {
+        let untold = self.untold()?;
+        if untold.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<String> = untold.iter().map(OutPoint::to_string).collect();
+        let rule = "no deposit of an interrupted command";
+        let got = format!(
+            "{}, which is on its way: send again for another",
+            named.join(", ")
+        );
+        self.told(untold)?;
+        Err(UserError::refused("deposit", rule, got))
+    }
+
     /// Makes a deposit and keeps it, without sending it: the next [`Session::next_tip`] would.
     ///
     /// # Errors
@@ -95,17 +115,18 @@ impl Session {
             self.wallet.release(&signed.tx);
             return Err(error);
         }
-        self.see(&signed.tx, true)?;
+        self.see(&signed.tx, Payer::Made)?;
         Ok((OutPoint::new(signed.tx.compute_txid(), 0), signed))
     }
 
     /// Makes a deposit from the wallet, keeps it, and sends it. Gives its place and its fee.
     ///
     /// # Errors
-    /// [`UserError`]. [`UserError::NotTaken`] and [`UserError::Bitcoin`] can come after it was kept: it is sent again then.
+    /// [`UserError`]. [`UserError::Underway`] comes after it was kept: it is sent again then.
     pub async fn send_deposit(&mut self, request: &DepositRequest) -> Result<(OutPoint, Amount), UserError> {
         let (outpoint, signed) = self.keep_deposit(request).await?;
-        self.broadcast(&signed.tx).await?;
+        let sent = self.broadcast(&signed.tx).await;
+        sent.map_err(UserError::underway("deposit", outpoint))?;
         Ok((outpoint, signed.fee))
     }
 

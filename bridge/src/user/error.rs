@@ -123,6 +123,8 @@ pub enum UserError {
     NodeRefuses {
         /// The method.
         method: &'static str,
+        /// The code of the answer (docs/json-rpc.md).
+        code: i64,
         /// What it says.
         reason: String,
     },
@@ -168,6 +170,16 @@ pub enum UserError {
     /// The wallet cannot make the transaction.
     #[error(transparent)]
     Fund(#[from] FundError),
+    /// Something failed behind what was kept or sent.
+    #[error("{what} {sent} is on its way: {fault}")]
+    Underway {
+        /// What it is.
+        what: &'static str,
+        /// Which one: an outpoint, the hash of an L2 transaction, or the id of a withdrawal.
+        sent: String,
+        /// What failed.
+        fault: Box<UserError>,
+    },
     /// It was told to end.
     #[error("ended before it was done; what was sent stays sent")]
     Ended,
@@ -183,9 +195,26 @@ impl UserError {
         }
     }
 
+    /// Gives what says that something is on its way; errors that tell its end stay as they are.
+    pub(crate) fn underway(what: &'static str, sent: impl ToString) -> impl Fn(Self) -> Self {
+        let sent = sent.to_string();
+        move |error| match error {
+            Self::Underway { .. }
+            | Self::Reverted { .. }
+            | Self::NonceTaken { .. }
+            | Self::LeftOut { .. } => error,
+            fault => Self::Underway {
+                what,
+                sent: sent.clone(),
+                fault: Box::new(fault),
+            },
+        }
+    }
+
     /// Tells what a shell script is told.
-    pub const fn kind(&self) -> ExitKind {
+    pub fn kind(&self) -> ExitKind {
         match self {
+            Self::Underway { fault, .. } => fault.kind(),
             Self::Refused { .. } | Self::NoDeposit { .. } | Self::Reverted { .. } => ExitKind::Refused,
             Self::Coins { .. } | Self::Account { .. } => ExitKind::Funds,
             Self::ChainFile { .. } | Self::File { .. } | Self::Key(_) => ExitKind::Usage,
@@ -201,8 +230,9 @@ impl UserError {
     }
 
     /// Tells what a loop does about it.
-    pub(super) fn class(&self) -> FaultClass {
+    pub(crate) fn class(&self) -> FaultClass {
         match self {
+            Self::Underway { fault, .. } => fault.class(),
             Self::Bitcoin(error) => error.class(),
             Self::Follow(error) => error.class(),
             Self::Node(error) => error.class(),

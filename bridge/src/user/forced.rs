@@ -5,6 +5,7 @@ use std::fmt;
 
 use alloy_primitives::B256;
 use bitcoin::{Amount, ScriptBuf, TxOut, Txid};
+use bitsect_l1::FaultClass;
 use bitsect_vm::derive::forced_script;
 use serde::Serialize;
 
@@ -48,7 +49,7 @@ impl Session {
     /// the same nonce, and counts once. So does a request with that nonce that was kept for a node, which is forgotten.
     ///
     /// # Errors
-    /// [`UserError`]; nothing is sent then, but for [`UserError::Bitcoin`] and [`UserError::NotTaken`].
+    /// [`UserError`]. [`UserError::Underway`] comes where Bitcoin Core may have it.
     pub async fn force(&mut self, signed: &SignedRequest) -> Result<Forced, UserError> {
         let output = TxOut {
             value: Amount::ZERO,
@@ -63,12 +64,16 @@ impl Session {
             self.wallet.release(&made.tx);
             return Err(error);
         }
-        self.broadcast(&made.tx).await?;
-        for (hash, kept) in self.store.requests()? {
-            if kept.nonce == signed.request.nonce {
-                self.store.drop_request(hash)?;
+        let underway = UserError::underway("L2 transaction", signed.hash);
+        match self.broadcast(&made.tx).await {
+            Ok(_) => {}
+            Err(error @ UserError::NotTaken { .. }) => {
+                self.wallet.forget([made.tx.compute_txid()])?;
+                return Err(error);
             }
+            Err(error) => return Err(underway(error)),
         }
+        self.drop_requests(signed.request.nonce).map_err(underway)?;
         Ok(Forced {
             forced_txid: made.tx.compute_txid(),
             fee: made.fee,
@@ -77,7 +82,17 @@ impl Session {
         })
     }
 
-    /// Waits until L2 has a forced request.
+    /// Forgets the requests of a nonce.
+    fn drop_requests(&self, nonce: u64) -> Result<(), UserError> {
+        for (hash, kept) in self.store.requests()? {
+            if kept.nonce == nonce {
+                self.store.drop_request(hash)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until L2 has a forced request. Faults of a moment are waited out with a warning.
     ///
     /// # Errors
     /// [`UserError::Reverted`] where it failed there; [`UserError::NonceTaken`]; [`UserError::LeftOut`] where L2 has come a
@@ -88,30 +103,50 @@ impl Session {
         signed: &SignedRequest,
         forced: &Forced,
     ) -> Result<Requested, UserError> {
-        let (hash, forced_txid) = (signed.hash, forced.forced_txid);
         let mut confirmed = None;
         loop {
-            // The origin first: what L2 has up to there is seen then.
-            let origin = node.heads().await?.latest.l1_origin.height;
-            if let Some(requested) = find_request(node, signed).await? {
-                return Ok(requested);
+            match self.find_forced(node, signed, forced, &mut confirmed).await {
+                Ok(Some(requested)) => return Ok(requested),
+                Ok(None) => tokio::time::sleep(RECEIPT_PAUSE).await,
+                Err(error) if error.class() == FaultClass::Retry => {
+                    tracing::warn!(%error, "waiting for the node or Bitcoin Core");
+                    tokio::time::sleep(self.config.follower.poll).await;
+                }
+                Err(error) => return Err(UserError::underway("L2 transaction", signed.hash)(error)),
             }
-            // A reorg may bring it back into the mempool.
-            let is_waiting = self.client().get_mempool_entry(&forced_txid).await?.is_some();
-            confirmed = match confirmed {
-                _ if is_waiting => None,
-                None => Some(self.client().get_blockchain_info().await?.blocks),
-                known => known,
-            };
-            if let Some(confirmed) = confirmed.filter(|height| origin >= height + forced.sequencing_window) {
-                return Err(UserError::LeftOut {
-                    hash,
-                    forced_txid,
-                    confirmed,
-                    origin,
-                });
-            }
-            tokio::time::sleep(RECEIPT_PAUSE).await;
+        }
+    }
+
+    /// Looks for a forced request on L2; gives none while it may still come. `confirmed` is the L1 height at which it was seen to
+    /// have left the mempool.
+    async fn find_forced(
+        &self,
+        node: &Node,
+        signed: &SignedRequest,
+        forced: &Forced,
+        confirmed: &mut Option<u32>,
+    ) -> Result<Option<Requested>, UserError> {
+        let (hash, forced_txid) = (signed.hash, forced.forced_txid);
+        // The origin first: what L2 has up to there is seen then.
+        let origin = node.heads().await?.latest.l1_origin.height;
+        if let Some(requested) = find_request(node, signed).await? {
+            return Ok(Some(requested));
+        }
+        // A reorg may bring it back into the mempool.
+        let is_waiting = self.client().get_mempool_entry(&forced_txid).await?.is_some();
+        *confirmed = match *confirmed {
+            _ if is_waiting => None,
+            None => Some(self.client().get_blockchain_info().await?.blocks),
+            known => known,
+        };
+        match confirmed.filter(|height| origin >= height + forced.sequencing_window) {
+            None => Ok(None),
+            Some(confirmed) => Err(UserError::LeftOut {
+                hash,
+                forced_txid,
+                confirmed,
+                origin,
+            }),
         }
     }
 }

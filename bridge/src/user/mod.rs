@@ -12,6 +12,7 @@ mod node;
 mod notes;
 mod record;
 mod refund;
+mod resend;
 mod session;
 mod stage;
 mod status;

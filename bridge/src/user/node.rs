@@ -12,6 +12,9 @@ use crate::chain::{ChainError, RpcChain};
 /// L2 blocks that one question about logs covers; the node's limit.
 pub(super) const LOG_BLOCKS: u64 = 100_000;
 
+/// Codes of a node that may have taken what it was given (docs/json-rpc.md): the sequencer did not answer it, or it took too long.
+pub(super) const UNSURE: [i64; 2] = [-32_007, -32_002];
+
 /// A node.
 #[derive(Clone, Debug)]
 pub struct Node(RpcChain);
@@ -171,6 +174,7 @@ impl Node {
         let answer = self.0.call(method, params).await?;
         let value = answer.map_err(|fault| UserError::NodeRefuses {
             method,
+            code: fault.code,
             reason: fault.message,
         })?;
         let read = serde_json::from_value(value);

@@ -50,6 +50,17 @@ impl Ring {
     }
 }
 
+/// Whose a transaction is that is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Payer {
+    /// Anybody's.
+    Other,
+    /// This wallet's; it was sent before.
+    Own,
+    /// This wallet's; it is made now, and no command has told of it.
+    Made,
+}
+
 /// Notes what a transaction has of our deposits: outputs that are some, and inputs that spend some.
 pub(super) fn note(
     deposits: &mut Deposits<'_>,
@@ -57,7 +68,7 @@ pub(super) fn note(
     terms: &Terms,
     tx: &Transaction,
     height: Option<u32>,
-    own: bool,
+    payer: Payer,
 ) -> Result<(), StoreError> {
     if let Some(height) = height {
         note_spends(deposits, terms, tx, height)?;
@@ -91,9 +102,10 @@ pub(super) fn note(
             spend: None,
             transaction: None,
             refund: None,
+            untold: payer == Payer::Made,
         });
         deposit.height = height.or(deposit.height);
-        if own {
+        if payer != Payer::Other {
             deposit.transaction = Some(tx.clone());
         }
         deposits.put(&place, &deposit)?;

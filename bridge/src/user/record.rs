@@ -51,6 +51,9 @@ pub struct Deposit {
     /// The refund that we made.
     #[serde(with = "hex_transaction")]
     pub refund: Option<Transaction>,
+    /// Whether we made it, and no command has told of it yet.
+    #[serde(default)]
+    pub untold: bool,
 }
 
 /// A withdrawal that we asked for, or were about to.

@@ -18,7 +18,8 @@ impl Session {
     /// on its way already, it is that one.
     ///
     /// # Errors
-    /// [`UserError`]; before the delay is over, the blocks left are named.
+    /// [`UserError`]; before the delay is over, the blocks left are named. [`UserError::Underway`] comes after it was kept: it is
+    /// sent again then.
     pub async fn refund_deposit(
         &mut self,
         outpoint: OutPoint,
@@ -45,7 +46,8 @@ impl Session {
         };
         let made = self.keep_refund(outpoint, deposit, to.script_pubkey(), (rate, Amount::ZERO));
         let SignedTx { tx, fee } = made.await?;
-        self.broadcast(&tx).await?;
+        let sent = self.broadcast(&tx).await;
+        sent.map_err(UserError::underway("the refund of deposit", outpoint))?;
         Ok((tx.compute_txid(), fee))
     }
 
@@ -183,6 +185,7 @@ mod tests {
             spend: None,
             transaction: None,
             refund: None,
+            untold: false,
         };
         let check = |deposit: &Deposit, tip| {
             verify_refundable(&terms(), deposit, tip).map_err(|error| error.to_string())

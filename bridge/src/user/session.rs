@@ -1,7 +1,8 @@
 //! A user's folder at work: wallet and deposits follow Bitcoin together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use bitcoin::{Amount, OutPoint, Transaction, Txid};
 use bitsect_l1::follower::{Event, Follower, FollowerConfig};
@@ -10,14 +11,15 @@ use bitsect_l1::sender::FeePolicy;
 use bitsect_l1::wallet::Wallet;
 use bitsect_l1::{BlockRef, FaultClass};
 
-use super::notes::{Ring, note};
+use super::notes::{Payer, Ring, note};
+use super::record::Deposit;
 use super::store::UserStore;
 use super::{Terms, UserError, UserKeys};
 
 /// The wallet's file in the user's folder.
 const WALLET_FILE: &str = "wallet.redb";
-/// Coins asked about in one call.
-const COINS_A_CALL: usize = 500;
+/// The pause before another look at a mempool that could not be looked at. Nothing else tells when that will do.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a session needs.
 #[derive(Clone, Debug)]
@@ -39,7 +41,7 @@ pub struct SessionConfig {
 pub struct Refusal {
     /// What it says.
     pub reason: String,
-    /// Whether another transaction has spent what it spends, so that it never will be taken.
+    /// Whether it never will be taken: what it spends was spent elsewhere, or never comes.
     pub lost: bool,
 }
 
@@ -53,8 +55,8 @@ pub struct Session {
     pub(super) tip: BlockRef,
     /// Why Core did not take transactions of ours, at the last look.
     pub(super) refusals: BTreeMap<Txid, Refusal>,
-    /// Transactions that were sent again.
-    resent: BTreeSet<Txid>,
+    /// A tip whose mempool was not looked at yet.
+    unlooked: Option<BlockRef>,
     follower: Follower,
     ring: Ring,
 }
@@ -84,7 +86,7 @@ impl Session {
         Ok(Self {
             tip: wallet.tip(),
             refusals: BTreeMap::new(),
-            resent: BTreeSet::new(),
+            unlooked: None,
             terms,
             keys,
             config,
@@ -120,13 +122,42 @@ impl Session {
         self.tip
     }
 
-    /// Gives the deposit of an interrupted `deposit send` that was sent only by this session.
+    /// Gives the deposits that were made, and that no command has told of; not those that never will be.
+    pub(super) fn untold(&self) -> Result<Vec<OutPoint>, UserError> {
+        let deposits = self.store.deposits()?.into_iter();
+        let untold =
+            deposits.filter(|(outpoint, deposit)| deposit.untold && !self.is_refused_for_good(outpoint));
+        Ok(untold.map(|(outpoint, _)| outpoint).collect())
+    }
+
+    /// Notes that a command has told of deposits.
     ///
     /// # Errors
     /// Where the file fails.
-    pub fn resent_deposit(&self) -> Result<Option<OutPoint>, UserError> {
-        let mut deposits = self.store.deposits()?.into_keys();
-        Ok(deposits.find(|outpoint| self.resent.contains(&outpoint.txid)))
+    pub fn told(&self, outpoints: impl IntoIterator<Item = OutPoint>) -> Result<(), UserError> {
+        let mut deposits = self.store.deposits()?;
+        let untold = outpoints
+            .into_iter()
+            .filter_map(|outpoint| Some((outpoint, deposits.remove(&outpoint)?)))
+            .filter(|(_, deposit)| deposit.untold);
+        let untold: Vec<(OutPoint, Deposit)> = untold.collect();
+        if untold.is_empty() {
+            return Ok(());
+        }
+        let changed = self.store.change(|deposits| {
+            untold.into_iter().try_for_each(|(outpoint, mut deposit)| {
+                deposit.untold = false;
+                deposits.put(&outpoint, &deposit)
+            })
+        });
+        Ok(changed?)
+    }
+
+    /// Whether there never will be a deposit.
+    pub(super) fn is_refused_for_good(&self, outpoint: &OutPoint) -> bool {
+        self.refusals
+            .get(&outpoint.txid)
+            .is_some_and(|refusal| refusal.lost)
     }
 
     /// Gives Bitcoin Core.
@@ -146,6 +177,10 @@ impl Session {
                 Ok(None) => {}
                 Err(error) if error.class() == FaultClass::Retry => {
                     tracing::warn!(%error, "waiting for Bitcoin Core");
+                    // The follower makes its own pauses.
+                    if self.unlooked.is_some() {
+                        tokio::time::sleep(LOOK_PAUSE).await;
+                    }
                 }
                 Err(error) if error.class() == FaultClass::Reset => {
                     tracing::warn!(%error, "following Bitcoin starts again from what was seen");
@@ -157,6 +192,12 @@ impl Session {
     }
 
     async fn step(&mut self) -> Result<Option<BlockRef>, UserError> {
+        // The follower tells a tip once, and what comes behind may fail, or be dropped.
+        if let Some(at) = self.unlooked {
+            self.look_at_mempool().await?;
+            self.unlooked = None;
+            return Ok(Some(at));
+        }
         let event = self.follower.next().await?;
         self.wallet.apply(&event)?;
         match event {
@@ -165,7 +206,8 @@ impl Session {
                 let previous = block.block.header.prev_blockhash;
                 self.store.connect(block.at(), previous, |deposits| {
                     let mut transactions = block.block.txdata.iter();
-                    transactions.try_for_each(|tx| note(deposits, ring, terms, tx, Some(block.height), false))
+                    transactions
+                        .try_for_each(|tx| note(deposits, ring, terms, tx, Some(block.height), Payer::Other))
                 })?;
                 Ok(None)
             }
@@ -175,102 +217,21 @@ impl Session {
             }
             Event::Tip { at, .. } | Event::Lagging { ours: at, .. } => {
                 self.tip = at;
-                self.find_sent().await?;
-                self.send_again().await?;
-                Ok(Some(at))
+                self.unlooked = Some(at);
+                Ok(None)
             }
         }
-    }
-
-    /// Finds transactions in the mempool that spend our coins: after the folder was lost, they are ours.
-    async fn find_sent(&mut self) -> Result<(), UserError> {
-        let coins = self.wallet.confirmed_coins();
-        let mut open: Vec<OutPoint> = coins.into_iter().map(|(outpoint, _)| outpoint).collect();
-        while !open.is_empty() {
-            let some = open.split_off(open.len().saturating_sub(COINS_A_CALL));
-            for spending in self.client().get_tx_spending_prevout(&some).await? {
-                let Some(txid) = spending.spending_txid else {
-                    continue;
-                };
-                // None when it left the mempool meanwhile.
-                let Some(tx) = self.client().get_raw_transaction(&txid).await? else {
-                    continue;
-                };
-                tracing::warn!(%txid, "found a transaction of our coins in the mempool");
-                self.wallet.sent([&tx])?;
-                self.see(&tx, true)?;
-                let own = tx
-                    .output
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, output)| self.wallet.is_mine(output));
-                open.extend(own.map(|(vout, _)| OutPoint::new(txid, vout as u32)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends what we made and Core does not have: after a crash, a restart of Core, or a reorg.
-    async fn send_again(&mut self) -> Result<(), UserError> {
-        self.refusals.clear();
-        for deposit in self.store.deposits()?.into_values() {
-            if deposit.spend.is_some() {
-                continue;
-            }
-            let made = match deposit.height {
-                None => deposit.transaction,
-                Some(_) => deposit.refund,
-            };
-            if let Some(tx) = made {
-                self.send_missing(&tx).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn send_missing(&mut self, tx: &Transaction) -> Result<(), UserError> {
-        let txid = tx.compute_txid();
-        if self.client().get_mempool_entry(&txid).await?.is_some() {
-            return Ok(());
-        }
-        match self.broadcast(tx).await {
-            // A block that came meanwhile has it: it is taken in next.
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!(%txid, "sent a transaction that Bitcoin Core did not have");
-                self.resent.insert(txid);
-            }
-            Err(UserError::NotTaken { reason, .. }) => {
-                tracing::warn!(%txid, reason, "Bitcoin Core does not take a transaction of ours");
-                let lost = self.is_lost(tx).await?;
-                if lost {
-                    // What it spends of ours is spent, and its change never comes.
-                    self.wallet.forget([txid])?;
-                }
-                self.refusals.insert(txid, Refusal { reason, lost });
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Whether an input of a transaction was spent in a block.
-    async fn is_lost(&self, tx: &Transaction) -> Result<bool, UserError> {
-        for input in &tx.input {
-            let spent = input.previous_output;
-            let client = self.client();
-            // Unconfirmed parents are not in this view either; a confirmed one's output is missing only when it is spent.
-            if client.get_tx_out(&spent, false).await?.is_none() && self.wallet.is_confirmed(&spent.txid) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Gives a transaction to Core; the wallet's coins in it are spent from then on. Tells whether Core takes it now: not where a
     /// block has it.
     pub(super) async fn broadcast(&self, tx: &Transaction) -> Result<bool, UserError> {
         self.wallet.sent([tx])?;
+        self.give(tx).await
+    }
+
+    /// Gives a transaction to Core, and tells the same.
+    pub(super) async fn give(&self, tx: &Transaction) -> Result<bool, UserError> {
         match self.client().send_raw_transaction(tx).await {
             Ok(_) => Ok(true),
             Err(RpcError::Rpc {
@@ -309,21 +270,21 @@ impl Session {
     }
 
     /// Notes the deposits of a transaction that is in no block.
-    pub(super) fn see(&mut self, tx: &Transaction, own: bool) -> Result<(), UserError> {
+    pub(super) fn see(&mut self, tx: &Transaction, payer: Payer) -> Result<(), UserError> {
         let (ring, terms) = (&mut self.ring, &self.terms);
         let noted = self
             .store
-            .change(|deposits| note(deposits, ring, terms, tx, None, own));
+            .change(|deposits| note(deposits, ring, terms, tx, None, payer));
         Ok(noted?)
     }
 
-    /// Notes the deposits of a transaction of ours instead of another's, which is in no block. Where a block has that one
+    /// Notes the deposits of a transaction that is made now instead of another's, which is in no block. Where a block has that one
     /// after all, its deposits are noted again.
     pub(super) fn see_instead(&mut self, tx: &Transaction, replaced: &Txid) -> Result<(), UserError> {
         let (ring, terms) = (&mut self.ring, &self.terms);
         let noted = self.store.change(|deposits| {
             deposits.forget(replaced)?;
-            note(deposits, ring, terms, tx, None, true)
+            note(deposits, ring, terms, tx, None, Payer::Made)
         });
         Ok(noted?)
     }

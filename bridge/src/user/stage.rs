@@ -21,7 +21,7 @@ pub enum Stage {
         /// Why Core does not take it.
         reason: Option<String>,
     },
-    /// The end: another transaction has spent its coins, so there never will be this deposit.
+    /// The end: its coins were spent elsewhere, or come of a transaction that was replaced, so there never will be this deposit.
     Lost {
         /// Why Core does not take it.
         reason: String,
@@ -248,7 +248,10 @@ impl fmt::Display for Stage {
                 )
             }
             Self::Lost { reason } => {
-                write!(f, "lost: another transaction has spent its coins ({reason})")
+                write!(
+                    f,
+                    "lost: its coins were spent elsewhere, or never come ({reason})"
+                )
             }
             Self::Mempool => write!(f, "in the mempool: waiting for a block"),
             Self::Confirming {

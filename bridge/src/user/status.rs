@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::UserError;
 use super::node::{MintedDeposit, Node};
-use super::notes::spend_kind;
+use super::notes::{Payer, spend_kind};
 use super::record::{Deposit, SpendKind};
 use super::session::Session;
 use super::stage::{Around, InMempool, Stage, stage};
@@ -58,7 +58,7 @@ impl Session {
             && !self.store.deposits()?.contains_key(&outpoint)
             && let Some(tx) = self.find_transaction(&outpoint).await?
         {
-            self.see(&tx, false)?;
+            self.see(&tx, Payer::Other)?;
         }
         let mut deposits = self.store.deposits()?;
         if let Some(outpoint) = only {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::deposit::verify_fee;
-use super::node::{LOG_BLOCKS, Log, Node, Receipt};
+use super::node::{LOG_BLOCKS, Log, Node, Receipt, UNSURE};
 use super::record::Request;
 use super::store::UserStore;
 use super::{Terms, UserError, UserKeys};
@@ -205,32 +205,36 @@ pub async fn sign_withdraw(
 /// Keeps a signed request, sends it, and waits for its block.
 ///
 /// # Errors
-/// [`UserError::Reverted`] where it failed there; where the node does not take it. A request that the node may have stays
-/// kept, and is found again by [`resume_requests`].
+/// [`UserError::Reverted`] where it failed there; where the node does not take it. [`UserError::Underway`] comes where the node
+/// may have it: it stays kept then, and is found again by [`resume_requests`].
 pub async fn send_withdraw(
     node: &Node,
     store: &UserStore,
     signed: &SignedRequest,
 ) -> Result<Requested, UserError> {
     store.keep_request(signed.hash, &signed.request)?;
+    let underway = UserError::underway("L2 transaction", signed.hash);
     match node.send(&signed.request.raw).await {
         Ok(_) => {}
-        Err(error @ UserError::NodeRefuses { .. }) => {
-            if !node.has_transaction(signed.hash).await? {
-                store.drop_request(signed.hash)?;
+        Err(UserError::NodeRefuses { code, method, reason }) => {
+            let error = UserError::NodeRefuses { code, method, reason };
+            if UNSURE.contains(&code) || node.has_transaction(signed.hash).await.map_err(&underway)? {
+                return Err(underway(error));
             }
+            store.drop_request(signed.hash)?;
             return Err(error);
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(underway(error)),
     }
-    let requested = wait_for_request(node, signed).await;
+    let requested = wait_for_request(node, signed).await.map_err(&underway);
     // What failed is over; what could not be seen may still come.
     let is_over = match &requested {
         Ok(_) | Err(UserError::Reverted { .. } | UserError::NonceTaken { .. }) => true,
         Err(_) => false,
     };
     if is_over {
-        store.drop_request(signed.hash)?;
+        let dropped = store.drop_request(signed.hash);
+        dropped.map_err(|error| underway(error.into()))?;
     }
     requested
 }
@@ -314,7 +318,12 @@ pub async fn resume_requests(node: &Node, store: &UserStore) -> Result<Vec<Resum
         } else {
             if !node.has_transaction(hash).await? {
                 tracing::warn!(%hash, "sending a request again that the node does not have");
-                node.send(&request.raw).await?;
+                match node.send(&request.raw).await {
+                    Err(error @ UserError::NodeRefuses { .. }) => {
+                        tracing::warn!(%hash, %error, "the node does not take a request that is kept");
+                    }
+                    sent => drop(sent?),
+                }
             }
             resumed.push(Resumed { hash, id: None });
         }

@@ -1,6 +1,6 @@
 //! Paying more for a deposit, or its refund, that waits for a block.
 
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{OutPoint, Txid};
 use serde_json::Value;
 
 use crate::world::{DELAY, TO, World};
@@ -20,11 +20,6 @@ impl World {
         self.run(name, &format!("deposit bump --json {deposit}"))
             .ok()
             .json()
-    }
-
-    async fn in_mempool(&self, txid: Txid) -> Transaction {
-        let tx = self.core.client().get_raw_transaction(&txid).await.unwrap();
-        tx.unwrap()
     }
 }
 

@@ -1,14 +1,17 @@
 //! A forced request that L2 leaves out: who waits for it is told.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bitcoin::{Transaction, Txid};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::world::{World, serve};
+use crate::ADDRESS;
+use crate::world::{TO, World, serve};
 
 /// The sequencing window of the world's chain.
 const WINDOW: u32 = 50;
@@ -16,7 +19,7 @@ const WINDOW: u32 = 50;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a node says whose account has money and sends nothing.
-fn answer(request: &Value, origin: u32) -> Value {
+pub fn answer(request: &Value, origin: u32) -> Value {
     match request["method"].as_str().unwrap() {
         "rollup_version" => json!({ "client": "test", "chainId": 77 }),
         "eth_getBalance" => json!("0xde0b6b3a7640000"),
@@ -66,9 +69,8 @@ async fn a_forced_request_that_does_not_come_is_given_up_a_window_behind_it() {
     let world = World::new(dir.path()).await;
     let (origin, (tell, mut told)) = (Arc::new(AtomicU32::new(1_000_000)), unbounded_channel());
     let node = tell_origins(Arc::clone(&origin), tell).await;
-    let to = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
     let words = format!(
-        "withdraw request --json --force --wait --to {to} --amount 50000sats --fee 500sats --node-url {node}"
+        "withdraw request --json --force --wait --to {ADDRESS} --amount 50000sats --fee 500sats --node-url {node}"
     );
     let child = Command::new(env!("CARGO_BIN_EXE_bitsect-bridge"))
         .args(world.arguments("ann", &words))
@@ -102,4 +104,61 @@ async fn a_forced_request_that_does_not_come_is_given_up_a_window_behind_it() {
     ] {
         assert!(message.contains(&words), "{words:?} in {message}");
     }
+}
+
+impl World {
+    /// Forces a request, and gives its Bitcoin transaction.
+    async fn force(&self, node: &str) -> Transaction {
+        let words = format!(
+            "withdraw request --json --force --to {ADDRESS} --amount 50000sats --fee 500sats --node-url {node}"
+        );
+        let forced = self.run("ann", &words).ok().json();
+        self.in_mempool(forced["forcedTxid"].as_str().unwrap().parse().unwrap())
+            .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_request_that_core_lost_is_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path()).await;
+    let node = serve(|request| answer(request, 1)).await;
+    let forced = world.force(&node).await;
+    let deposit = world.deposit("ann");
+    assert_eq!(
+        world.in_mempool(deposit.txid).await.input[0].previous_output.txid,
+        forced.compute_txid()
+    );
+    world.lose_mempool(&[]).await;
+    // The parent first: its child is taken at once, too.
+    world.run("ann", "balance").ok();
+    let mempool: BTreeSet<Txid> = world.mempool().await.into_iter().collect();
+    assert_eq!(mempool, [forced.compute_txid(), deposit.txid].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_request_that_core_refuses_gives_its_coins_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path()).await;
+    let node = serve(|request| answer(request, 1)).await;
+    let forced = world.force(&node).await;
+    // Nothing is sent below five sats a vbyte.
+    world.lose_mempool(&["-minrelaytxfee=0.00005"]).await;
+    let again = world.force(&node).await;
+    assert_eq!(again.input[0].previous_output, forced.input[0].previous_output);
+    assert_eq!(world.mempool().await, [again.compute_txid()]);
+    // The same key on another machine spends the coin, in a block.
+    world.lose_mempool(&[]).await;
+    std::fs::copy(world.file("ann.key"), world.file("twin.key")).unwrap();
+    world.deposit("twin");
+    world.core.mine(1).await.unwrap();
+    let deposit = world
+        .run(
+            "ann",
+            &format!("deposit send --to {TO} --amount 50000sats --json"),
+        )
+        .ok()
+        .json();
+    assert_eq!(deposit["stage"], "mempool");
+    assert_eq!(world.mempool().await.len(), 1);
 }

@@ -4,10 +4,13 @@
 
 mod bump;
 mod forced;
+mod lost;
+mod node;
 #[path = "../setup/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of set-up")]
 mod process;
 mod refused;
+mod told;
 mod world;
 
 use bitcoin::transaction::Version;
@@ -18,6 +21,7 @@ use process::Daemon;
 use world::{DELAY, NEEDED, TO, World};
 
 const SATS: Amount = Amount::from_sat(50_000);
+const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
 /// Gives the accept to Core together with a child of Ann's that pays.
 async fn send_accept(world: &World, deposit: OutPoint) -> bitcoin::Txid {

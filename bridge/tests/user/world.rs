@@ -14,6 +14,8 @@ use bitsect_l1::sender::FeePolicy;
 use bitsect_l1::wallet::sign_key_path;
 use serde_json::{Value, json};
 use warp::Filter;
+use warp::http::StatusCode;
+use warp::hyper::body::Bytes;
 
 pub const DELAY: u32 = 20;
 pub const NEEDED: u32 = 3;
@@ -67,12 +69,45 @@ fn run(arguments: &[String], input: Option<&Path>) -> Done {
     }
 }
 
+/// What a node answers.
+pub enum Reply {
+    Result(Value),
+    Error(i32, &'static str),
+    /// HTTP status 503.
+    Down,
+}
+
 /// Serves a node that answers so, and gives its URL.
 pub async fn serve(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) -> String {
+    serve_replies(move |request| Reply::Result(answer(request))).await
+}
+
+/// Serves a node that answers or refuses so, and gives its URL.
+pub async fn serve_replies(answer: impl Fn(&Value) -> Reply + Clone + Send + Sync + 'static) -> String {
     let route = warp::post().and(warp::body::json()).map(move |request: Value| {
-        let result = answer(&request);
-        warp::reply::json(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }))
+        let mut body = json!({ "jsonrpc": "2.0", "id": request["id"] });
+        let mut status = StatusCode::OK;
+        match answer(&request) {
+            Reply::Result(result) => body["result"] = result,
+            Reply::Error(code, message) => body["error"] = json!({ "code": code, "message": message }),
+            Reply::Down => status = StatusCode::SERVICE_UNAVAILABLE,
+        }
+        warp::reply::with_status(warp::reply::json(&body), status)
     });
+    listen(route.boxed()).await
+}
+
+/// What a way to Core does with a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Open,
+    /// The call does not arrive.
+    Lost,
+    /// The answer does not arrive.
+    Unanswered,
+}
+
+async fn listen<T: warp::Reply + 'static>(route: warp::filters::BoxedFilter<(T,)>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(warp::serve(route).incoming(listener).run());
@@ -137,6 +172,58 @@ impl World {
         run(&self.arguments(name, command), None)
     }
 
+    /// Runs a command that asks Core by another way.
+    pub fn run_by(&self, url: &str, name: &str, command: &str) -> Done {
+        let mut arguments = self.arguments(name, command);
+        let place = arguments.iter().position(|one| one == "--l1-url").unwrap();
+        arguments[place + 1] = url.to_owned();
+        run(&arguments, None)
+    }
+
+    /// Serves a way to Core on which calls of a method get lost, and gives its URL.
+    pub async fn way(&self, way: impl Fn(&str) -> Way + Clone + Send + Sync + 'static) -> String {
+        let (url, client) = (self.core.rpc_url(), reqwest::Client::new());
+        let route = warp::post()
+            .and(warp::header::<String>("authorization"))
+            .and(warp::body::bytes())
+            .then(move |login: String, body: Bytes| {
+                let call: Value = serde_json::from_slice(&body).unwrap();
+                let way = way(call["method"].as_str().unwrap_or_default());
+                let request = client
+                    .post(&url)
+                    .header("authorization", login)
+                    .body(body.to_vec());
+                async move {
+                    let bad = (StatusCode::BAD_GATEWAY, Vec::new());
+                    if way == Way::Lost {
+                        return bad;
+                    }
+                    let answer = request.send().await.unwrap();
+                    let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
+                    let body = answer.bytes().await.unwrap().to_vec();
+                    match way {
+                        Way::Unanswered => bad,
+                        _ => (status, body),
+                    }
+                }
+            })
+            .map(|(status, body)| warp::reply::with_status(body, status));
+        listen(route.boxed()).await
+    }
+
+    /// Has Core lose its mempool, and start with more arguments.
+    pub async fn lose_mempool(&mut self, args: &[&str]) {
+        self.core.stop().await.unwrap();
+        std::fs::remove_file(self.file("core/regtest/mempool.dat")).unwrap();
+        let mut config = RegtestConfig::new(self.file("core"));
+        config.args = std::iter::once("-acceptnonstdtxn=0")
+            .chain(args.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        self.core = Bitcoind::start(config).await.unwrap();
+        assert!(self.mempool().await.is_empty());
+    }
+
     pub fn run_with_input(&self, name: &str, command: &str, input: &Path) -> Done {
         run(&self.arguments(name, command), Some(input))
     }
@@ -163,6 +250,11 @@ impl World {
 
     pub async fn mempool(&self) -> Vec<Txid> {
         self.core.client().get_raw_mempool().await.unwrap()
+    }
+
+    pub async fn in_mempool(&self, txid: Txid) -> Transaction {
+        let tx = self.core.client().get_raw_transaction(&txid).await.unwrap();
+        tx.unwrap()
     }
 
     /// Sends a deposit of 50,000 sats and gives its place.

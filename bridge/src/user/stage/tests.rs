@@ -16,6 +16,7 @@ fn deposit(height: Option<u32>, spend: Option<Spend>) -> Deposit {
         spend,
         transaction: None,
         refund: None,
+        untold: false,
     }
 }
 

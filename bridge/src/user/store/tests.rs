@@ -19,6 +19,7 @@ fn deposit() -> Deposit {
         spend: None,
         transaction: None,
         refund: None,
+        untold: false,
     }
 }
 
@@ -83,4 +84,11 @@ fn requests_and_withdrawals_are_kept() {
     assert_eq!(store.withdrawals().unwrap(), (0, vec![]));
     store.note_withdrawals(&[(9, hash)], 77).unwrap();
     assert_eq!(store.withdrawals().unwrap(), (77, vec![(9, hash)]));
+}
+
+#[test]
+fn rows_of_before_are_told_of() {
+    let mut row = serde_json::to_value(deposit()).unwrap();
+    row.as_object_mut().unwrap().remove("untold").unwrap();
+    assert_eq!(serde_json::from_value::<Deposit>(row).unwrap(), deposit());
 }
