@@ -85,8 +85,11 @@ async fn a_forced_request_that_does_not_come_is_given_up_a_window_behind_it() {
     let waiting = world.mempool().await;
     assert_eq!(waiting.len(), 1, "{waiting:?}");
     let confirmed = world.core.tip().await.unwrap().height + 1;
-    origin.store(confirmed + WINDOW - 1, Ordering::SeqCst);
+    // The high origin is not seen together with the block: it would be late then.
+    origin.store(confirmed, Ordering::SeqCst);
+    until_seen(&mut told, confirmed).await;
     world.core.mine(1).await.unwrap();
+    origin.store(confirmed + WINDOW - 1, Ordering::SeqCst);
     until_seen(&mut told, confirmed + WINDOW - 1).await;
     until_seen(&mut told, confirmed + WINDOW - 1).await;
     origin.store(confirmed + WINDOW, Ordering::SeqCst);
