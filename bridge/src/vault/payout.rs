@@ -14,7 +14,7 @@ use std::path::Path;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
 use bitsect_l1::rpc::{Client, RpcError, code};
 use bitsect_l1::sender::FeePolicy;
-use bitsect_l1::wallet::{FundError, Funding, Wallet, WalletError};
+use bitsect_l1::wallet::{FundError, Funding, SignedTx, Wallet, WalletError};
 use bitsect_vm::derive::payout_script;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -196,13 +196,8 @@ impl Payouts {
         let paid: BTreeMap<u64, TxOut> = open.iter().map(|open| (open.id, open.output())).collect();
         let ids: Vec<u64> = paid.keys().copied().collect();
         let rate = self.fees.rate(client).await?;
-        let mut request = Funding::new(rate, self.outputs(&paid, &ids));
-        // A reorg must not take the coins away.
-        request.unconfirmed = false;
-        request.need_change = true;
-        request.quiet_change = true;
-        let funded = wallet.fund(&request)?;
-        let signed = wallet.finish(funded)?;
+        let request = Funding::new(rate, self.outputs(&paid, &ids));
+        let signed = make(wallet, request)?;
         tracing::info!(txid = %signed.tx.compute_txid(), ?ids, fee = %signed.fee, "paying withdrawals");
         let mut all = self.under_way.clone();
         all.push(Payout {
@@ -214,9 +209,19 @@ impl Payouts {
                 made_at,
             }],
         });
-        self.keep(all)?;
-        send(client, &signed.tx).await?;
-        Ok(wallet.sent([&signed.tx])?)
+        self.publish((client, wallet), all, &signed.tx).await
+    }
+
+    /// Keeps what is under way, then sends the newest transaction of it.
+    async fn publish(
+        &mut self,
+        (client, wallet): (&Client, &Wallet),
+        payouts: Vec<Payout>,
+        tx: &Transaction,
+    ) -> Result<(), PayoutError> {
+        self.keep(payouts)?;
+        send(client, tx).await?;
+        Ok(wallet.sent([tx])?)
     }
 
     fn outputs(&self, paid: &BTreeMap<u64, TxOut>, ids: &[u64]) -> Vec<TxOut> {
@@ -252,6 +257,14 @@ impl Payout {
     pub fn is_confirmed(&self, wallet: &Wallet) -> bool {
         self.confirmed(wallet).is_some()
     }
+}
+
+/// Makes a payout of confirmed coins: a reorg must not take them away. Nothing else is built on it.
+fn make(wallet: &Wallet, mut request: Funding) -> Result<SignedTx, FundError> {
+    request.unconfirmed = false;
+    request.need_change = true;
+    request.quiet_change = true;
+    wallet.finish(wallet.fund(&request)?)
 }
 
 /// Sends a transaction; one that is there already, or whose coins are spent by another version, is not a fault.

@@ -1,8 +1,7 @@
 //! What never will be in a block: it is forgotten, or called lost, and stands in the way of nothing.
 
-use bitcoin::{Amount, OutPoint};
+use bitcoin::OutPoint;
 use bitsect_bridge::user::Order;
-use bitsect_l1::wallet::Funding;
 
 use crate::SATS;
 use crate::world::{DELAY, NEEDED, TO, World};
@@ -14,21 +13,7 @@ async fn a_deposit_of_another_wallet_that_left_the_mempool_is_forgotten() {
     world.add_user("bob").await;
     let address = format!("deposit address --json --to {TO}");
     let shown = world.run("ann", &address).ok().json();
-    let to: bitcoin::Address<bitcoin::address::NetworkUnchecked> =
-        shown["address"].as_str().unwrap().parse().unwrap();
-    let data = hex::decode(shown["opReturn"].as_str().unwrap()).unwrap();
-    let data = bitcoin::script::PushBytesBuf::try_from(data).unwrap();
-    let output = |value, script_pubkey| bitcoin::TxOut { value, script_pubkey };
-    let outputs = vec![
-        output(Amount::ZERO, bitcoin::ScriptBuf::new_op_return(data)),
-        output(SATS, to.assume_checked().script_pubkey()),
-    ];
-    let session = world.session("bob").await;
-    let request = Funding::new(bitcoin::FeeRate::from_sat_per_vb_u32(2), outputs);
-    let paid = session.wallet().finish(session.wallet().fund(&request).unwrap());
-    let paid = paid.unwrap().tx;
-    drop(session);
-    world.core.client().send_raw_transaction(&paid).await.unwrap();
+    let paid = world.pay("bob", &shown).await;
     let deposit = OutPoint::new(paid.compute_txid(), 1);
     assert_eq!(world.status("ann", deposit)["stage"], "mempool");
     world.lose_mempool(&[]).await;

@@ -15,7 +15,7 @@ mod world;
 
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint};
-use bitsect_bridge::user::{DepositRequest, Order, parse_l2_address};
+use bitsect_bridge::user::Order;
 use bitsect_l1::wallet::{Foreign, Funding};
 use process::Daemon;
 use world::{DELAY, NEEDED, TO, World};
@@ -215,11 +215,7 @@ async fn a_refund_is_refused_a_block_early_and_taken_at_its_block() {
 async fn a_deposit_survives_a_crash_before_it_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path()).await;
-    let request = DepositRequest {
-        to: parse_l2_address("to", TO).unwrap(),
-        amount: SATS,
-        call: None,
-    };
+    let request = world::request(SATS);
     let mut session = world.session("ann").await;
     let (deposit, _) = session.keep_deposit(&request).await.unwrap();
     // As killed: neither the wallet nor Core was told.
@@ -318,11 +314,7 @@ async fn a_refund_and_an_accept_are_never_both() {
 async fn a_kept_deposit_whose_coins_are_gone_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path()).await;
-    let request = DepositRequest {
-        to: parse_l2_address("to", TO).unwrap(),
-        amount: SATS + SATS,
-        call: None,
-    };
+    let request = world::request(SATS + SATS);
     let mut session = world.session("ann").await;
     let (kept, _) = session.keep_deposit(&request).await.unwrap();
     drop(session);
@@ -362,24 +354,8 @@ async fn deposits_are_found_again_with_the_key_file_alone() {
 
     // Paid by another wallet, as the command says.
     world.add_user("bob").await;
-    let session = world.session("bob").await;
-    let to: bitcoin::Address<bitcoin::address::NetworkUnchecked> =
-        shown["address"].as_str().unwrap().parse().unwrap();
-    let data = hex::decode(shown["opReturn"].as_str().unwrap()).unwrap();
-    let data = bitcoin::script::PushBytesBuf::try_from(data).unwrap();
-    let output = |value, script_pubkey| bitcoin::TxOut { value, script_pubkey };
-    let outputs = vec![
-        output(Amount::ZERO, bitcoin::ScriptBuf::new_op_return(data)),
-        output(SATS, to.assume_checked().script_pubkey()),
-    ];
-    let request = Funding::new(bitcoin::FeeRate::from_sat_per_vb_u32(2), outputs);
-    let paid = session
-        .wallet()
-        .finish(session.wallet().fund(&request).unwrap())
-        .unwrap();
-    drop(session);
-    world.core.client().send_raw_transaction(&paid.tx).await.unwrap();
-    let second = OutPoint::new(paid.tx.compute_txid(), 1);
+    let paid = world.pay("bob", &shown).await;
+    let second = OutPoint::new(paid.compute_txid(), 1);
     assert_eq!(world.status("ann", second)["stage"], "mempool");
     world.run("ann", &format!("deposit bump {second}")).refused(
         3,

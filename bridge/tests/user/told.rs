@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bitsect_bridge::user::{DepositRequest, parse_l2_address};
-
 use crate::SATS;
-use crate::world::{TO, Way, World};
+use crate::world::{TO, Way, World, request};
 
 const RULE: i32 = 3;
 const NETWORK: i32 = 5;
@@ -15,11 +13,7 @@ const NETWORK: i32 = 5;
 async fn a_deposit_that_was_sent_and_not_told_of_is_told_before_another() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path()).await;
-    let request = DepositRequest {
-        to: parse_l2_address("to", TO).unwrap(),
-        amount: SATS,
-        call: None,
-    };
+    let request = request(SATS);
     let mut session = world.session("ann").await;
     let (deposit, _) = session.send_deposit(&request).await.unwrap();
     // As killed while it waited.

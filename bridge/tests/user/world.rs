@@ -6,20 +6,34 @@ use std::process::{Command, Stdio};
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::hashes::Hash;
 use bitcoin::key::{Keypair, Secp256k1};
-use bitcoin::{Address, Amount, Network, OutPoint, Psbt, Transaction, TxOut, Txid};
-use bitsect_bridge::user::{Order, Session, SessionConfig, Terms, UserKeys};
+use bitcoin::script::PushBytesBuf;
+use bitcoin::{Address, Amount, FeeRate, Network, OutPoint, Psbt, ScriptBuf, Transaction, TxOut, Txid};
+use bitsect_bridge::user::{
+    DepositRequest, Order, Session, SessionConfig, Terms, UserKeys, parse_l2_address,
+};
 use bitsect_l1::follower::FollowerConfig;
 use bitsect_l1::regtest::{Bitcoind, RegtestConfig};
 use bitsect_l1::sender::FeePolicy;
-use bitsect_l1::wallet::sign_key_path;
+use bitsect_l1::wallet::{Funding, sign_key_path};
 use serde_json::{Value, json};
 use warp::Filter;
 use warp::http::StatusCode;
 use warp::hyper::body::Bytes;
 
+use crate::SATS;
+
 pub const DELAY: u32 = 20;
 pub const NEEDED: u32 = 3;
 pub const TO: &str = "0x52908400098527886E0F7030069857D2E4169EE7";
+
+/// A deposit for [`TO`].
+pub fn request(amount: Amount) -> DepositRequest {
+    DepositRequest {
+        to: parse_l2_address("to", TO).unwrap(),
+        amount,
+        call: None,
+    }
+}
 
 pub struct World {
     pub dir: PathBuf,
@@ -255,6 +269,24 @@ impl World {
     pub async fn in_mempool(&self, txid: Txid) -> Transaction {
         let tx = self.core.client().get_raw_transaction(&txid).await.unwrap();
         tx.unwrap()
+    }
+
+    /// Has a user's wallet pay 50,000 sats as `deposit address` has shown it, the tag first.
+    pub async fn pay(&self, name: &str, shown: &Value) -> Transaction {
+        let to: Address<NetworkUnchecked> = shown["address"].as_str().unwrap().parse().unwrap();
+        let data = hex::decode(shown["opReturn"].as_str().unwrap()).unwrap();
+        let data = PushBytesBuf::try_from(data).unwrap();
+        let output = |value, script_pubkey| TxOut { value, script_pubkey };
+        let outputs = vec![
+            output(Amount::ZERO, ScriptBuf::new_op_return(data)),
+            output(SATS, to.assume_checked().script_pubkey()),
+        ];
+        let session = self.session(name).await;
+        let request = Funding::new(FeeRate::from_sat_per_vb_u32(2), outputs);
+        let paid = session.wallet().finish(session.wallet().fund(&request).unwrap());
+        let paid = paid.unwrap().tx;
+        self.core.client().send_raw_transaction(&paid).await.unwrap();
+        paid
     }
 
     /// Sends a deposit of 50,000 sats and gives its place.

@@ -7,7 +7,7 @@ use bitsect_l1::rpc::{Client, RpcError};
 use bitsect_l1::sender::Limits;
 use bitsect_l1::wallet::{Funding, Wallet};
 
-use super::{Payout, PayoutError, Payouts, Sent, send};
+use super::{Payout, PayoutError, Payouts, Sent, make, send};
 
 /// Blocks that a payout waits before its fee is raised.
 const PATIENCE: u32 = 3;
@@ -145,12 +145,8 @@ impl Payouts {
         // The new one is not larger.
         let least = Limits::read(client).await?.replacing(last.fee, last.tx.weight());
         let outputs = self.outputs(&self.under_way[number].paid, &ids);
-        let mut request = Funding::new(rate, outputs);
-        request = request.replace(wallet, &[&last.tx], least);
-        request.unconfirmed = false;
-        request.need_change = true;
-        request.quiet_change = true;
-        let signed = wallet.finish(wallet.fund(&request)?)?;
+        let request = Funding::new(rate, outputs).replace(wallet, &[&last.tx], least);
+        let signed = make(wallet, request)?;
         tracing::info!(txid = %signed.tx.compute_txid(), ?ids, fee = %signed.fee, "a payout is replaced");
         let mut all = self.under_way.clone();
         all[number].versions.push(Sent {
@@ -159,9 +155,7 @@ impl Payouts {
             ids,
             made_at,
         });
-        self.keep(all)?;
-        send(client, &signed.tx).await?;
-        Ok(wallet.sent([&signed.tx])?)
+        self.publish((client, wallet), all, &signed.tx).await
     }
 }
 
